@@ -1,0 +1,1 @@
+"""Keys, seals and streams: bytes in, bytes out; never a file, a socket or a clock."""

@@ -1,0 +1,1 @@
+"""DICOM at the door: sandboxed reading, media, and export."""
