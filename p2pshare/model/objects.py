@@ -60,10 +60,14 @@ def chunk_plain_length(size: int, number: int) -> int:
 
 
 class Layout(Packed, frozen=True, tag="layout", tag_field="t"):
-    """The objects of a share. With `base`, it is that layout without `removed` and with `added`."""
+    """The objects of a share. With `base`, it is that layout without `removed` and with `added`.
+
+    `added` has one group for each scan of the letter, in the letter's order, so that a pack of arrivals holds one
+    study only even while the keyring is withheld.
+    """
 
     base: bytes | None
-    added: tuple[ObjectShape, ...]
+    added: tuple[tuple[ObjectShape, ...], ...]
     removed: tuple[bytes, ...]
 
 
