@@ -54,4 +54,4 @@ ARGON2_MIB_MIN: Final = 64
 ARGON2_MIB_MAX: Final = 1024
 ARGON2_PASSES_MIN: Final = 2
 ARGON2_PASSES_MAX: Final = 10
-ARGON2_LANES_MAX: Final = 8
+ARGON2_LANES: Final = 1  # libsodium's

@@ -1,0 +1,104 @@
+"""What sync and the node ask of each other, as Protocols: the two never import one another's modules.
+
+Rule 1: a carrier sees `Sealed` bytes and ids, nothing else.
+Rule 2: every method may be called by several sessions at once; each call re-checks what it needs to.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NewType, Protocol
+
+from p2pshare.model.ids import DeviceId, ObjectId, PersonId, ShareId
+from p2pshare.model.objects import ObjectShape
+
+Sealed = NewType("Sealed", bytes)  # an envelope, or a stored chunk: ciphertext that may leave the vault
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRun:
+    """Chunks `first` .. `first + count - 1` of one object."""
+
+    object_id: ObjectId
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """One stored chunk on its way; `data` is `Sealed` bytes or a view of them."""
+
+    object_id: ObjectId
+    number: int
+    data: Sealed | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class MissingChunks:
+    """Chunks of one object of an accepted share that are not durable here yet, in order."""
+
+    share: ShareId
+    shape: ObjectShape
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerIdentity:
+    """Who the handshake proved to be at the other end."""
+
+    device_id: DeviceId
+    person_id: PersonId
+
+
+class Desk(Protocol):
+    """What the node does for one live session with one device; the engine makes one for each session."""
+
+    async def outgoing_receipt(self) -> Sealed | None:
+        """The newest receipt for that device, or None if nothing changed since this desk gave one."""
+
+    async def outgoing_letters(self) -> Sequence[Sealed]:
+        """Letters that the device has not acknowledged and that this desk has not handed out yet, in feed order."""
+
+    async def take_receipt(self, sealed: Sealed) -> None:
+        """Open, verify and enter a receipt. Raises `RemoteError` when it is not acceptable."""
+
+    async def take_envelope(self, sealed: Sealed) -> None:
+        """Open, verify and enter a letter. Raises `RemoteError` when its seal, signature or place does not fit."""
+
+    async def missing(self, room: int) -> Sequence[MissingChunks]:
+        """Chunks to ask for next, about `room` stored bytes at most, none that this desk named before."""
+
+    async def serve(self, share: ShareId, runs: Sequence[ChunkRun]) -> Sequence[StoredChunk]:
+        """The stored chunks of `runs`, re-checking that this share lets that person have them.
+
+        Raises `PolicyRefusal` (answered with Refused) when it does not, `DamagedPack` when they cannot be read.
+        """
+
+    async def keep(self, share: ShareId, chunk: StoredChunk) -> None:
+        """Take a chunk whose digest was verified; it is durable only later, and then a receipt says so."""
+
+    async def refused(self, share: ShareId, object_id: ObjectId, why: str) -> None:
+        """The other side will not serve that object."""
+
+    async def sent(self, share: ShareId, wire_bytes: int) -> None:
+        """`wire_bytes` went out for `share` (frames as handed to the carrier)."""
+
+    async def changed(self) -> None:
+        """Return when any of the outgoing questions above may have a new answer."""
+
+    async def closed(self) -> None:
+        """The session ended: make what came durable, and forget what was named."""
+
+
+class Link(Protocol):
+    """One authenticated, ordered, duplex connection that carries frames: what a carrier gives a session."""
+
+    peer: PeerIdentity
+
+    async def send(self, frame: bytes | bytearray | memoryview | Sequence[bytes | memoryview]) -> None:
+        """Send one frame, waiting while the other side is slow. Raises `Unreachable` when the link is gone."""
+
+    async def receive(self) -> bytes | None:
+        """The next frame, at most `limits.FRAME_MAX` bytes, or None when the other side closed."""
+
+    async def close(self) -> None:
+        """Close at once; never raises."""
