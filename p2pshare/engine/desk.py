@@ -1,0 +1,215 @@
+"""The desk: what one live session with one device asks of this node, answered from the vault.
+
+Rule 1: every request re-checks the share and the person; what was true a minute ago is not remembered.
+Rule 2: the first thing said is a receipt; then letters; a receipt follows every milestone.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from typing import Final
+
+from p2pshare.engine.changes import Changes
+from p2pshare.errors import DamagedPack, NotFound, PersonBlocked, PolicyRefusal, RemoteError
+from p2pshare.model.ids import Epoch, ObjectId, PackId, ShareId
+from p2pshare.model.ports import ChunkRun, MissingChunks, PeerIdentity, Sealed, StoredChunk
+from p2pshare.model.views import ShareState
+from p2pshare.service import post
+from p2pshare.service.arrivals import Arrival, find_arrival
+from p2pshare.service.clock import Clock
+from p2pshare.service.letters_in import LettersIn
+from p2pshare.store import audit, feeds, people, scans, shares
+from p2pshare.store.scans import ChunkPlace
+from p2pshare.store.shares import Direction, Share
+from p2pshare.store.vault import Vault
+
+_PROGRESS_SECONDS: Final = 1.0  # between receipts that only count chunks
+_SERVED = (ShareState.ACCEPTED, ShareState.SENDING, ShareState.DELIVERED, ShareState.IMPORTED)
+
+
+class VaultDesk:
+    """The `Desk` of one session with `peer`."""
+
+    def __init__(self, vault: Vault, now: Clock, peer: PeerIdentity, changes: Changes, term: int) -> None:
+        """Made by the engine for each session."""
+        self._vault = vault
+        self._now = now
+        self._peer = peer
+        self._changes = changes
+        self._term = term
+        self._letters_in = LettersIn(vault, now, peer, term)
+        self._seen = changes.number
+        self._said: post.Statement | None = None
+        self._said_at = 0.0
+        self._handed: set[tuple[Epoch, int]] = set()
+        self._prekey = 0
+        self._arrivals: dict[ShareId, Arrival] = {}
+        self._refused: set[ShareId] = set()
+
+    # --- what goes out ---
+
+    async def outgoing_receipt(self) -> Sealed | None:
+        """See `Desk`."""
+        said = await post.statement(self._vault, self._peer.person_id, self._peer.device_id, self._now())
+        if self._said is not None:
+            if said == self._said:
+                return None
+            only_counts = said.milestones == self._said.milestones
+            if only_counts and time.monotonic() - self._said_at < _PROGRESS_SECONDS:
+                return None
+        self._said, self._said_at = said, time.monotonic()
+        return await post.sealed_receipt(self._vault, self._peer.device_id, said, self._now(), self._term)
+
+    async def outgoing_letters(self) -> Sequence[Sealed]:
+        """See `Desk`. Letters handed out before go again when the device has a newer prekey."""
+        device = await people.device(self._vault.db, self._peer.device_id)
+        if device is None or await self._blocked():
+            return []
+        if device.device.prekey.number != self._prekey:
+            self._prekey = device.device.prekey.number
+            self._handed.clear()
+        waiting = await feeds.unacknowledged(self._vault.db, self._peer.person_id, self._peer.device_id)
+        sealed: list[Sealed] = []
+        for letter in waiting:
+            place = (letter.epoch, letter.number)
+            if place not in self._handed:
+                self._handed.add(place)
+                envelope = await post.sealed_letter(self._vault, letter.letter, self._peer.device_id)
+                sealed += [envelope] if envelope is not None else []
+                if envelope is not None and letter.share is not None and letter.kind == "share":
+                    await self.sent(letter.share, len(envelope) + 1)
+        return sealed
+
+    async def serve(self, share: ShareId, runs: Sequence[ChunkRun], room: int) -> Sequence[StoredChunk]:
+        """See `Desk`."""
+        await self._check_served(share, runs)
+        places = await scans.places_of(self._vault.db, list(dict.fromkeys(run.object_id for run in runs)))
+        wanted: list[ChunkPlace] = []
+        for run in runs:
+            of_object = {p.number: p for p in places.get(run.object_id, [])}
+            for number in range(run.first, run.first + run.count):
+                place = of_object.get(number)
+                if place is None:
+                    raise DamagedPack(f"chunk {number} of an object is missing")
+                if wanted and place.length > room:
+                    return await asyncio.to_thread(self._read, wanted)
+                wanted.append(place)
+                room -= place.length
+        return await asyncio.to_thread(self._read, wanted)
+
+    def _read(self, places: Sequence[ChunkPlace]) -> list[StoredChunk]:
+        by_pack: dict[PackId, list[ChunkPlace]] = {}
+        for place in places:
+            by_pack.setdefault(place.pack_id, []).append(place)
+        data: dict[tuple[ObjectId, int], bytes] = {}
+        for pack_id, here in by_pack.items():
+            spans = self._vault.packs.read_many(pack_id, [(p.offset, p.length) for p in here])
+            data.update({(p.object_id, p.number): span for p, span in zip(here, spans, strict=True)})
+        return [StoredChunk(p.object_id, p.number, Sealed(data[p.object_id, p.number])) for p in places]
+
+    async def _check_served(self, share_id: ShareId, runs: Sequence[ChunkRun]) -> None:
+        share = await shares.get(self._vault.db, share_id, Direction.OUT)
+        if share is None or share.person != self._peer.person_id:
+            raise NotFound("a share with that person")
+        if await self._blocked():
+            raise PersonBlocked(share_id.hex())
+        if share.state not in _SERVED or (share.expires is not None and share.expires < self._now()):
+            raise PolicyRefusal(f"the share is {share.state.value}")
+        for run in runs:
+            if not await shares.covers(self._vault.db, share_id, Direction.OUT, run.object_id):
+                raise NotFound("that object in the share")
+        if share.state is ShareState.ACCEPTED:
+            async with self._vault.db.transaction(self._term) as tx:
+                await shares.move(tx, share, ShareState.SENDING, "", self._now())
+
+    async def _blocked(self) -> bool:
+        person = await people.by_id(self._vault.db, self._peer.person_id)
+        return person is None or bool(person.blocked)
+
+    async def sent(self, share: ShareId, wire_bytes: int) -> None:
+        """See `Desk`."""
+        async with self._vault.db.progress(self._term) as tx:
+            await shares.count(tx, share, Direction.OUT, done=None, wire=wire_bytes)
+
+    # --- what comes in ---
+
+    async def take_receipt(self, sealed: Sealed) -> None:
+        """See `Desk`."""
+        await self._logged(self._letters_in.take_receipt(sealed))
+
+    async def take_envelope(self, sealed: Sealed) -> None:
+        """See `Desk`."""
+        await self._logged(self._letters_in.take_envelope(sealed))
+
+    async def _logged(self, taking: Coroutine[None, None, None]) -> None:
+        try:
+            await taking
+        except RemoteError as error:
+            async with self._vault.db.transaction(self._term) as tx:
+                detail = {"device": self._peer.device_id.hex(), "why": error.code, "what": error.what}
+                await audit.enter(tx, self._vault.identity.device, "refused", detail, self._now())
+            raise
+
+    async def missing(self, room: int) -> Sequence[MissingChunks]:
+        """See `Desk`."""
+        found: list[MissingChunks] = []
+        for share in await self._coming():
+            arrival = await self._arrival(share)
+            if arrival is None:
+                continue
+            more = arrival.missing(room)
+            room -= sum(m.shape.lengths[n] for m in more for n in m.numbers)
+            found += more
+            if room <= 0:
+                break
+        return found
+
+    async def _coming(self) -> list[Share]:
+        states = (ShareState.ACCEPTED, ShareState.SENDING)
+        return await shares.of_person(self._vault.db, self._peer.person_id, Direction.IN, states)
+
+    async def _arrival(self, share: Share) -> Arrival | None:
+        arrival = self._arrivals.get(share.share)
+        if arrival is not None and arrival.share.layout == share.layout:
+            return arrival
+        with suppress(RemoteError, DamagedPack):  # refused: its state and the log say why
+            arrival = await find_arrival(self._vault, self._now, share.share, self._term)
+            if arrival is not None:
+                self._arrivals[share.share] = arrival
+            return arrival
+        return None
+
+    async def keep(self, share: ShareId, chunk: StoredChunk) -> None:
+        """See `Desk`."""
+        arrival = self._arrivals.get(share)
+        if arrival is None:
+            return
+        with suppress(RemoteError, DamagedPack):  # refused: its state and the log say why
+            await arrival.keep(chunk)
+
+    async def refused(self, share: ShareId, object_id: ObjectId, why: str) -> None:
+        """See `Desk`."""
+        if share in self._refused:
+            return
+        self._refused.add(share)
+        current = await shares.get(self._vault.db, share, Direction.IN)
+        if current is None or current.person != self._peer.person_id:
+            return
+        async with self._vault.db.transaction(self._term) as tx:
+            await shares.move(tx, current, current.state, f"the sender does not send it ({why[:80]})", self._now())
+            detail = {"share": share.hex(), "object": object_id.hex(), "why": why[:200]}
+            await audit.enter(tx, self._vault.identity.device, "chunk-refused", detail, self._now())
+
+    async def changed(self) -> None:
+        """See `Desk`. Also returns when it is time for a receipt that only counts chunks."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PROGRESS_SECONDS if self._arrivals else None):
+                self._seen = await self._changes.wait_beyond(self._seen)
+
+    async def closed(self) -> None:
+        """See `Desk`."""
+        for arrival in self._arrivals.values():
+            with suppress(RemoteError, DamagedPack):
+                await arrival.flush()
+        self._arrivals.clear()

@@ -1,0 +1,243 @@
+"""The engine: the one process of a vault that listens, dials, exchanges, and opens what was delivered.
+
+Rule 1: it holds the engine lock and a term number; every write it makes checks the term.
+Rule 2: one TaskGroup owns every task; cancelling `run` ends them all and says goodbye to whoever is connected.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from p2pshare.crypto.keys import SigningKey
+from p2pshare.dicom.workers import Workers
+from p2pshare.engine.changes import Changes
+from p2pshare.engine.desk import VaultDesk
+from p2pshare.engine.outbox import Outbox
+from p2pshare.errors import Damaged, LocalError
+from p2pshare.model.card import KnownDevice
+from p2pshare.model.ids import DeviceId
+from p2pshare.model.ports import Link
+from p2pshare.model.views import ShareState
+from p2pshare.service.clock import Clock
+from p2pshare.service.layouts import BASE_MISSING
+from p2pshare.service.offers import Offers
+from p2pshare.service.opening import Opening
+from p2pshare.service.people import People
+from p2pshare.store import audit, people, shares, snapshots
+from p2pshare.store.locks import EngineLock
+from p2pshare.store.shares import Direction
+from p2pshare.store.vault import Vault
+from p2pshare.sync.carriers.base import Contact
+from p2pshare.sync.transfer import Ended, EndReason, run_session
+
+_UPKEEP_SECONDS: Final = 60.0
+_DOUBLE_SECONDS: Final = 2.0  # two links made within this time were dialed by both sides at once
+
+
+@dataclass(slots=True)
+class _Live:
+    """A session that runs."""
+
+    task: asyncio.Task[object]
+    dialed: bool
+    since: float
+
+
+class EngineIdentity:
+    """Who this node is, asked anew for every connection (`sync.carriers.base.Identity`)."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    @property
+    def device(self) -> SigningKey:
+        """This device's key."""
+        return self._vault.identity.device
+
+    @property
+    def knock_keys(self) -> Sequence[bytes]:
+        """The knock keys that contacts may use now."""
+        return self._vault.identity.knock_keys
+
+    async def lookup(self, device_id: DeviceId) -> Contact | None:
+        """The contact with this device, unless unknown or blocked."""
+        row = await people.device(self._vault.db, device_id)
+        person = await people.by_id(self._vault.db, row.device.person_id) if row else None
+        if row is None or person is None or person.blocked:
+            return None
+        return Contact(row.device.public, person.person_id)
+
+
+class Engine:
+    """Runs until cancelled."""
+
+    def __init__(self, vault: Vault, workers: Workers, now: Clock) -> None:
+        """`workers` were started before the vault's keys were there."""
+        self._vault = vault
+        self._workers = workers
+        self._now = now
+        self._changes = Changes(vault.db)
+        self._live: dict[DeviceId, _Live] = {}
+        self._term = 0
+
+    async def run(self, host: str, port: int, ready: Callable[[str], None]) -> None:
+        """Take the engine, listen at `host` and `port`, call `ready` with the address, and work until cancelled.
+
+        Raises:
+            EngineTaken: another process has the engine. CannotListen: that address cannot be had.
+        """
+        from p2pshare.sync.carriers.direct import DirectListener, dial
+
+        lock = EngineLock.take(self._vault.folder)
+        listener = DirectListener(EngineIdentity(self._vault), self._incoming)
+        try:
+            await listener.start(host, port)
+            await self._begin_term(listener.address)
+            ready(listener.address)
+
+            async def reach(address: str, device: KnownDevice) -> Link:
+                return await dial(address, self._vault.identity.device, device)
+
+            outbox = Outbox(
+                self._vault, self._now, self._changes, reach, self._term, self._live.__contains__, self._session
+            )
+            async with asyncio.TaskGroup() as group:
+                for work in (self._changes.run(), outbox.run(), self._open_delivered(), self._upkeep(), self._guard()):
+                    group.create_task(work)
+        finally:
+            with suppress(LocalError):
+                await listener.close()
+            await self._end_sessions()
+            await self._end_term()
+            lock.release()
+
+    async def _begin_term(self, address: str) -> None:
+        async with self._vault.db.transaction() as tx:
+            await tx.execute(
+                "UPDATE engine SET term = term + 1, pid = ?, address = ?, since = ?",
+                (os.getpid(), address, self._now()),
+            )
+            row = await tx.row("SELECT term FROM engine")
+        self._term = int(row[0]) if row else 0
+
+    async def _end_term(self) -> None:
+        with suppress(LocalError):
+            async with self._vault.db.transaction(self._term) as tx:
+                await tx.execute("UPDATE engine SET pid = 0, address = ''")
+
+    # --- sessions ---
+
+    async def _incoming(self, link: Link) -> None:
+        await self._session(link, dialed=False)
+
+    async def _session(self, link: Link, dialed: bool) -> None:
+        """Run one session to its end. Of two with one device, both sides keep the same one."""
+        device = link.peer.device_id
+        task = asyncio.current_task()
+        other = self._live.get(device)
+        if task is None or (other is not None and not self._replaces(device, dialed, other)):
+            await link.close()
+            return
+        mine = self._live[device] = _Live(task, dialed, time.monotonic())
+        desk = VaultDesk(self._vault, self._now, link.peer, self._changes, self._term)
+        session = asyncio.ensure_future(run_session(link, desk))
+        mine.task = session  # what ends this session must not end whoever runs it
+        if other is not None:
+            other.task.cancel()
+        ended: Ended | None = None
+        try:
+            ended = await _outcome(session)
+        finally:
+            if self._live.get(device) is mine:
+                del self._live[device]
+            await self._note(device, ended)
+
+    def _replaces(self, device: DeviceId, dialed: bool, other: _Live) -> bool:
+        """Whether a new link takes the place of the one there is: the newest does, unless both sides dialed at once."""
+        if other.dialed == dialed or time.monotonic() - other.since > _DOUBLE_SECONDS:
+            return True
+        mine_is_smaller = self._vault.identity.device_id < device
+        return dialed == mine_is_smaller
+
+    async def _note(self, device: DeviceId, ended: Ended | None) -> None:
+        """Note when the device was last seen, and what was wrong if something was."""
+        trouble = ""
+        if ended is not None and ended.reason in (EndReason.VIOLATION, EndReason.TROUBLE) and ended.error:
+            trouble = f"the last connection ended: {ended.error}"
+        with suppress(LocalError):
+            async with self._vault.db.transaction(self._term) as tx:
+                await tx.execute(
+                    "UPDATE device SET last_seen = ?, trouble = ? WHERE device = ?", (self._now(), trouble, device)
+                )
+                if ended is not None and ended.reason is EndReason.VIOLATION and ended.error:
+                    detail = {"device": device.hex(), "why": ended.error.code, "what": ended.error.what}
+                    await audit.enter(tx, self._vault.identity.device, "session-refused", detail, self._now())
+
+    async def _end_sessions(self) -> None:
+        tasks = [live.task for live in self._live.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _guard(self) -> None:
+        """End the sessions of people who were blocked, and learn new knock keys, whoever changed them."""
+        seen = -1
+        while True:
+            seen = await self._changes.wait_beyond(max(seen, 0) if seen >= 0 else self._changes.number - 1)
+            await asyncio.to_thread(self._vault.reload_identity)
+            for device, live in list(self._live.items()):
+                row = await people.device(self._vault.db, device)
+                person = await people.by_id(self._vault.db, row.device.person_id) if row else None
+                if person is None or person.blocked:
+                    live.task.cancel()
+
+    # --- opening and upkeep ---
+
+    async def _open_delivered(self) -> None:
+        """Open what was delivered, and offer anew what a recipient could not build on."""
+        opening = Opening(self._vault, self._workers, self._now, self._term)
+        offers = Offers(self._vault, self._now)
+        failed: set[bytes] = set()
+        seen = self._changes.number - 1
+        while True:
+            for share in await shares.in_state(self._vault.db, Direction.IN, ShareState.DELIVERED):
+                if share.share not in failed:
+                    try:
+                        await opening.run(share)
+                    except (Damaged, LocalError) as error:
+                        failed.add(share.share)
+                        await self._log_trouble(share.share.hex(), error)
+            for share in await shares.in_state(self._vault.db, Direction.OUT, ShareState.REFUSED):
+                if share.why.endswith(BASE_MISSING) and share.base is not None:
+                    await offers.offer_whole(share)
+            seen = await self._changes.wait_beyond(max(seen, self._changes.number - 1))
+
+    async def _log_trouble(self, share: str, error: LocalError) -> None:
+        with suppress(LocalError):
+            async with self._vault.db.transaction(self._term) as tx:
+                detail = {"share": share, "why": error.code, "what": error.what}
+                await audit.enter(tx, self._vault.identity.device, "opening-failed", detail, self._now())
+
+    async def _upkeep(self) -> None:
+        """Prekeys, expiries and snapshots, now and then."""
+        contacts, offers = People(self._vault, self._now), Offers(self._vault, self._now)
+        while True:
+            await contacts.refresh_prekeys()
+            await offers.expire()
+            await snapshots.write_if_needed(self._vault, self._now())
+            await asyncio.sleep(_UPKEEP_SECONDS)
+
+
+async def _outcome(session: "asyncio.Future[Ended]") -> Ended | None:
+    """How a session ended; None when it was ended from here."""
+    try:
+        await asyncio.wait({session})
+    except asyncio.CancelledError:
+        session.cancel()
+        await asyncio.wait({session})
+        raise
+    return None if session.cancelled() else session.result()

@@ -1,0 +1,143 @@
+"""The outbox: decides who has to be reached, tries the roads that are known, and remembers why one did not work."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from p2pshare.engine.changes import Changes
+from p2pshare.engine.retry import BackOff
+from p2pshare.errors import LocalError, P2PShareError, RemoteError, Unreachable
+from p2pshare.model.card import KnownDevice
+from p2pshare.model.ids import DeviceId
+from p2pshare.model.ports import Link
+from p2pshare.model.views import ShareState
+from p2pshare.service.clock import Clock
+from p2pshare.store import feeds, people, shares
+from p2pshare.store.people import DeviceRow, Person
+from p2pshare.store.shares import Direction
+from p2pshare.store.vault import Vault
+
+_IDLE_SECONDS: Final = 5.0  # how often waits are looked at when nothing changes
+_OUT = (ShareState.ACCEPTED, ShareState.SENDING, ShareState.DELIVERED)
+_IN = (ShareState.ACCEPTED, ShareState.SENDING)
+
+Dial = Callable[[str, KnownDevice], Awaitable[Link]]
+
+
+@dataclass(slots=True)
+class _Try:
+    """What is known of trying to reach one device."""
+
+    back_off: BackOff = field(default_factory=BackOff)
+    due: float = 0.0  # on the monotonic clock
+    about: tuple[object, ...] = ()
+    running: bool = False
+
+
+class Outbox:
+    """Dials whoever has to be reached and is not connected."""
+
+    def __init__(
+        self, vault: Vault, now: Clock, changes: Changes, dial: Dial, term: int,
+        connected: Callable[[DeviceId], bool], on_link: Callable[[Link, bool], Awaitable[None]],
+    ) -> None:  # fmt: skip
+        """`on_link(link, True)` runs the session of a link that was dialed; `connected` tells who needs no dialing."""
+        self._vault = vault
+        self._now = now
+        self._changes = changes
+        self._dial = dial
+        self._term = term
+        self._connected = connected
+        self._on_link = on_link
+        self._tries: dict[DeviceId, _Try] = {}
+
+    async def run(self) -> None:
+        """Look after the outbox for ever; one TaskGroup owns all attempts."""
+        seen = -1
+        async with asyncio.TaskGroup() as attempts:
+            while True:
+                await self._look(attempts)
+                try:
+                    async with asyncio.timeout(self._next_look()):
+                        seen = await self._changes.wait_beyond(max(seen, self._changes.number))
+                except TimeoutError:
+                    continue
+
+    def _next_look(self) -> float:
+        soonest = min((t.due for t in self._tries.values() if t.about and not t.running), default=float("inf"))
+        return min(_IDLE_SECONDS, max(0.05, soonest - time.monotonic()))
+
+    async def _look(self, attempts: asyncio.TaskGroup) -> None:
+        for person in await people.everybody(self._vault.db):
+            if person.blocked:
+                continue
+            for row in await people.devices_of(self._vault.db, person.person_id):
+                await self._consider(attempts, person, row)
+
+    async def _consider(self, attempts: asyncio.TaskGroup, person: Person, row: DeviceRow) -> None:
+        device = row.device.device_id
+        attempt = self._tries.setdefault(device, _Try())
+        about = await self._business(person, device)
+        if about and about != attempt.about:
+            attempt.due = min(attempt.due, time.monotonic() + 1.0)  # something new: do not wait out an old failure
+        if about and row.next_try is None and row.trouble == "" and attempt.back_off.failures:
+            attempt.due, attempt.back_off = 0.0, BackOff()  # the person changed the address
+        attempt.about = about
+        if about and not attempt.running and not self._connected(device) and attempt.due <= time.monotonic():
+            attempt.running = True
+            attempts.create_task(self._reach(person, row, attempt), name=f"reach-{device.hex()[:8]}")
+
+    async def _business(self, person: Person, device: DeviceId) -> tuple[object, ...]:
+        """What there is to say to, or fetch from, a device; empty when nothing is."""
+        waiting = await feeds.unacknowledged(self._vault.db, person.person_id, device)
+        going = await shares.of_person(self._vault.db, person.person_id, Direction.OUT, _OUT)
+        coming = await shares.of_person(self._vault.db, person.person_id, Direction.IN, _IN)
+        if not (waiting or going or coming):
+            return ()
+        return (len(waiting), tuple(s.share for s in going), tuple(s.share for s in coming))
+
+    async def _reach(self, person: Person, row: DeviceRow, attempt: _Try) -> None:
+        addresses = [person.address] if person.address else list(row.device.addresses)
+        trouble = f"no address is known for {person.name}; set one, or wait until their computer calls"
+        try:
+            for address in addresses:
+                try:
+                    link = await self._dial(address, row.device)
+                except P2PShareError as error:
+                    trouble = _trouble(address, error)
+                    continue
+                attempt.back_off.worked()
+                await self._note(row.device.device_id, "", None)
+                await self._on_link(link, True)
+                attempt.due = time.monotonic() + 1.0
+                return
+            wait = attempt.back_off.failed()
+            attempt.due = time.monotonic() + wait
+            await self._note(row.device.device_id, trouble, self._now() + int(wait) if addresses else None)
+        finally:
+            attempt.running = False
+
+    async def _note(self, device: DeviceId, trouble: str, next_try: int | None) -> None:
+        async with self._vault.db.progress(self._term) as tx:
+            await tx.execute(
+                "UPDATE device SET trouble = ?, next_try = ? WHERE device = ?", (trouble, next_try, device)
+            )
+
+
+def _trouble(address: str, error: P2PShareError) -> str:
+    match error:
+        case Unreachable() if error.what.startswith("it closed"):
+            return (
+                f"the computer at {address} closed the door: it may not have my card yet, may have blocked me,"
+                " or has a newer card than the one I know"
+            )
+        case Unreachable():
+            return f"nobody answers at {address}: p2pshare may not be running there, or a firewall is in between"
+        case RemoteError():
+            return f"somebody else answers at {address} ({error.code})"
+        case LocalError():
+            return f"{address}: {error.code}"
+        case _:
+            return f"{address}: {error.code}"

@@ -1,0 +1,95 @@
+"""Wiring only: opens a vault, starts what a use case needs, and hands out the services."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from p2pshare.crypto.slots import Secret
+from p2pshare.service.clock import Clock, system_clock
+from p2pshare.service.importing import Importer, Told
+from p2pshare.service.inbox import Inbox
+from p2pshare.service.library import Library
+from p2pshare.service.offers import Offers
+from p2pshare.service.people import People
+from p2pshare.service.upkeep import Upkeep
+from p2pshare.store import snapshots
+from p2pshare.store.vault import Vault
+
+
+@dataclass(frozen=True)
+class Node:
+    """An open vault and its services."""
+
+    vault: Vault
+    now: Clock
+
+    @cached_property
+    def library(self) -> Library:
+        """Scans."""
+        return Library(self.vault, self.now)
+
+    @cached_property
+    def people(self) -> People:
+        """People."""
+        return People(self.vault, self.now)
+
+    @cached_property
+    def offers(self) -> Offers:
+        """Shares that I make."""
+        return Offers(self.vault, self.now)
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """Shares that others make to me."""
+        return Inbox(self.vault, self.now)
+
+    @cached_property
+    def upkeep(self) -> Upkeep:
+        """The vault itself."""
+        return Upkeep(self.vault, self.now)
+
+
+@asynccontextmanager
+async def opened(path: Path, secret: Secret, now: Clock = system_clock) -> AsyncIterator[Node]:
+    """The vault at `path`, open while the block runs; a snapshot is written if something worth one changed."""
+    vault = await Vault.open(path, secret)
+    try:
+        yield Node(vault, now)
+        if not vault.db.read_only:
+            await snapshots.write_if_needed(vault, now())
+    finally:
+        await vault.close()
+
+
+async def set_up(path: Path, secrets: Sequence[Secret], name: str, now: Clock = system_clock) -> str:
+    """Make a vault; return the person's fingerprint. Raises AlreadyExists."""
+    vault = await Vault.create(path, secrets, name, now())
+    try:
+        await snapshots.write_if_needed(vault, now())
+        return vault.identity.person_id.hex()
+    finally:
+        await vault.close()
+
+
+@asynccontextmanager
+async def importing(
+    path: Path, secret: Secret, told: Told, *, keep_unreadable: bool = False, now: Clock = system_clock
+) -> AsyncIterator[tuple[Node, Importer]]:
+    """An open vault with an importer, whose sandboxed readers start before any key exists."""
+    from p2pshare.dicom.workers import Workers
+
+    async with await Workers.start() as workers, opened(path, secret, now) as node:
+        yield node, Importer(node.vault, workers, now, told, keep_unreadable=keep_unreadable)
+
+
+async def serve(
+    path: Path, secret: Secret, host: str, port: int, ready: Callable[[str], None], now: Clock = system_clock
+) -> None:
+    """Run the headless node until cancelled. Raises EngineTaken, CannotListen."""
+    from p2pshare.dicom.workers import Workers
+    from p2pshare.engine.engine import Engine
+
+    async with await Workers.start() as workers, opened(path, secret, now) as node:
+        await Engine(node.vault, workers, now).run(host, port, ready)

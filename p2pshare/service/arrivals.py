@@ -1,0 +1,271 @@
+"""Arrivals: an accepted share on its way in, from its layout to its last durable chunk.
+
+Rule 1: first the layout and keyring, then, once both were opened and checked, the images.
+Rule 2: a chunk counts when its pack is closed and entered; a crash loses at most the open packs.
+Rule 3: only what this same person shares is taken as here already.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from p2pshare.errors import DamagedPack, Malformed, RemoteError, ShareCorrupt
+from p2pshare.model.ids import ObjectId, PersonId, ShareId
+from p2pshare.model.letters import ShareLetter
+from p2pshare.model.limits import ARRIVALS_PACK_CLOSES_AT
+from p2pshare.model.objects import Keyring, Layout, ObjectKind, ObjectRef, ObjectShape, chunk_count
+from p2pshare.model.pack import PackEnd, PackScope
+from p2pshare.model.ports import MissingChunks, StoredChunk
+from p2pshare.model.views import ShareState
+from p2pshare.service.clock import Clock
+from p2pshare.service.filing_packs import filed_chunks, filed_pack
+from p2pshare.service.layouts import BASE_MISSING, check_resolved, read_keyring, read_layout
+from p2pshare.service.sealing import read_object
+from p2pshare.store import audit, filing, scans, shares
+from p2pshare.store.db import Transaction
+from p2pshare.store.locks import maintenance
+from p2pshare.store.packs import PackBuilder
+from p2pshare.store.shares import Direction, Share
+from p2pshare.store.vault import Vault
+
+
+@dataclass(slots=True)
+class _Expected:
+    """An object on its way in: its shape, its scan's number, and the chunks not yet durable or in an open pack."""
+
+    shape: ObjectShape
+    scan: int
+    waiting: set[int]
+    asked: set[int] = field(default_factory=set)
+
+
+class Arrival:
+    """One accepted share coming in. Made anew for each engine run; all it knows comes from the database."""
+
+    def __init__(self, vault: Vault, now: Clock, share: Share, letter: ShareLetter, term: int | None) -> None:
+        """Continue `share`; call `resume` before anything else."""
+        self.share = share
+        self._vault = vault
+        self._now = now
+        self._letter = letter
+        self._term = term
+        self._expected: dict[ObjectId, _Expected] = {}
+        self._order: list[ObjectId] = []
+        self._begun = False
+        self._done = 0
+        self._builders: dict[int, PackBuilder] = {}
+        self._ends: dict[bytes, ObjectId] = {}
+        self._writing = asyncio.Lock()
+
+    @property
+    def complete(self) -> bool:
+        """Every chunk of the share is durable here."""
+        return self._begun and not self._expected
+
+    async def resume(self) -> None:
+        """Work out from the database what is here already."""
+        own = (self._letter.layout, self._letter.keyring)
+        for ref in own:
+            await self._expect(ref.shape, -1)
+        await self.flush()
+
+    def missing(self, room: int) -> list[MissingChunks]:
+        """Chunks to ask for next, about `room` stored bytes, none named before (until `forget`)."""
+        found: list[MissingChunks] = []
+        while self._order and room > 0:
+            expected = self._expected.get(self._order[0])
+            numbers = sorted(expected.waiting - expected.asked)[:256] if expected else []
+            if expected is None or not numbers:
+                self._order.pop(0)
+                continue
+            taken: list[int] = []
+            for number in numbers:
+                if room <= 0 and taken:
+                    break
+                taken.append(number)
+                room -= expected.shape.lengths[number]
+            expected.asked.update(taken)
+            found.append(MissingChunks(self.share.share, expected.shape, tuple(taken)))
+        return found
+
+    def forget(self) -> None:
+        """The session that asked has ended: what did not come may be asked for again."""
+        for expected in self._expected.values():
+            expected.asked.clear()
+        self._order = list(self._expected)
+
+    async def keep(self, chunk: StoredChunk) -> None:
+        """Take a chunk whose digest was verified; it becomes durable when its pack closes."""
+        expected = self._expected.get(chunk.object_id)
+        if expected is None or chunk.number not in expected.waiting:
+            return
+        expected.waiting.discard(chunk.number)
+        builder = self._builders.get(expected.scan)
+        if builder is None:
+            builder = self._builders[expected.scan] = PackBuilder(PackScope.ARRIVALS, self.share.share, self._now())
+        shape = expected.shape
+        self._ends[shape.commitment] = shape.id
+        builder.add(shape.commitment, None, chunk.number, chunk.data, shape.digest(chunk.number))
+        if chunk.number == len(shape.lengths) - 1:
+            kind = ObjectKind.DICOM if expected.scan >= 0 else ObjectKind.LAYOUT
+            builder.end(shape.commitment, PackEnd(shape.object_id, shape.size, None, kind, None))
+        own_done = expected.scan < 0 and not any(e.waiting for e in self._expected.values() if e.scan < 0)
+        if builder.full(ARRIVALS_PACK_CLOSES_AT) or own_done or not any(e.waiting for e in self._expected.values()):
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Make everything that came durable, and go on to the next step if a step is complete."""
+        async with self._writing:
+            builders, self._builders = self._builders, {}
+            if builders:
+                await self._write(list(builders.values()))
+            finished = [i for i, e in self._expected.items() if not e.waiting]
+            for object_id in finished:
+                del self._expected[object_id]
+            if not self._begun and not self._expected:
+                await self._begin()
+            if self.complete:
+                await self._delivered()
+
+    async def _delivered(self) -> None:
+        """Every chunk is durable: say so."""
+        async with self._vault.db.transaction(self._term) as tx:
+            current = await shares.get(tx, self.share.share, Direction.IN)
+            if current is None or current.state not in (ShareState.ACCEPTED, ShareState.SENDING):
+                return
+            await shares.count(tx, self.share.share, Direction.IN, done=self.share.chunks_total, wire=0)
+            await shares.move(tx, current, ShareState.DELIVERED, "", self._now())
+            await audit.enter(
+                tx, self._vault.identity.device, "share-delivered",
+                {"share": self.share.share.hex(), "person": self.share.person.hex()}, self._now(),
+            )  # fmt: skip
+
+    async def _write(self, builders: Sequence[PackBuilder]) -> None:
+        packs, chunks = [], []
+        async with maintenance(self._vault.folder, exclusive=False):
+            for builder in builders:
+                closed = await asyncio.to_thread(self._vault.packs.write, builder)
+                packs.append(filed_pack(closed, study_uid=None, share=self.share.share))
+                chunks += filed_chunks(closed, self._ends)
+            async with self._vault.db.transaction(self._term) as tx:
+                await filing.enter_packs(tx, packs)
+                await filing.enter_chunks(tx, chunks)
+                self._done += sum(1 for c in chunks if c.object_id not in self._own_ids)
+                current = await shares.get(tx, self.share.share, Direction.IN)
+                if current and current.state is ShareState.ACCEPTED:
+                    await shares.move(tx, current, ShareState.SENDING, "", self._now())
+                if self._begun:
+                    await shares.count(tx, self.share.share, Direction.IN, done=self._done, wire=0)
+
+    @property
+    def _own_ids(self) -> tuple[ObjectId, ObjectId]:
+        return (self._letter.layout.shape.id, self._letter.keyring.shape.id)
+
+    async def _expect(self, shape: ObjectShape, scan: int) -> None:
+        """Enter the object of `shape` and wait for those of its chunks that are not durable."""
+        async with self._vault.db.transaction(self._term) as tx:
+            kind = ObjectKind.LAYOUT if scan < 0 else ObjectKind.DICOM
+            row = filing.FiledObject(shape.id, shape.commitment, None, shape.size, None, kind)
+            await filing.enter_objects(tx, [row])
+        here = await shares.exchanged_chunks(self._vault.db, self.share.person, [shape.id])
+        self._wait_for(shape, scan, here.get(shape.id, set()))
+
+    def _wait_for(self, shape: ObjectShape, scan: int, here: set[int]) -> None:
+        waiting = set(range(chunk_count(shape.size))) - here
+        if waiting:
+            self._expected[shape.id] = _Expected(shape, scan, waiting)
+            self._order.append(shape.id)
+
+    async def _begin(self) -> None:
+        """Open the layout and keyring, check them, and expect the images. A refusal ends the share."""
+        try:
+            layout = await asyncio.to_thread(read_layout, await self._own(self._letter.layout), self._letter)
+            keyring = await asyncio.to_thread(read_keyring, await self._own(self._letter.keyring), layout)
+            await self._enter(layout, keyring)
+        except (RemoteError, DamagedPack) as error:
+            await refuse(self._vault, self.share, _why(error), self._now(), self._term)
+            raise
+        self._begun = True
+
+    async def _own(self, ref: ObjectRef) -> bytes:
+        places = await scans.places_of(self._vault.db, [ref.shape.id])
+        found = places.get(ref.shape.id, [])
+        shape = ref.shape
+        try:
+            return await asyncio.to_thread(
+                read_object, self._vault.packs, ref.key, shape.commitment, shape.size, ref.sha256, found
+            )
+        except DamagedPack as error:
+            raise ShareCorrupt(error.what) from None
+
+    async def _enter(self, layout: Layout, keyring: Keyring) -> None:
+        based_on = await self._base(layout, self.share.person)
+        keys = {entry.object_id: entry for entry in keyring.added}
+        async with self._vault.db.transaction(self._term) as tx:
+            resolved = await check_resolved(tx, self._letter, layout, based_on)
+            rows = [
+                filing.FiledObject(
+                    s.id, s.commitment, keys[s.object_id].key, s.size, keys[s.object_id].sha256, keys[s.object_id].kind
+                )
+                for group in layout.added
+                for s in group
+            ]
+            await _refuse_foreign(tx, rows, self.share.person)
+            await filing.enter_objects(tx, rows)
+            await shares.cover(
+                tx, self.share.share, Direction.IN, [*resolved.items(), *((i, -1) for i in self._own_ids)]
+            )
+        added = [shape for group in layout.added for shape in group]
+        here = await shares.exchanged_chunks(self._vault.db, self.share.person, [s.id for s in added])
+        for shape in added:
+            self._wait_for(shape, resolved[shape.id], here.get(shape.id, set()))
+        waiting = sum(len(e.waiting) for e in self._expected.values())
+        self._done = self.share.chunks_total - waiting
+        async with self._vault.db.transaction(self._term) as tx:
+            await shares.count(tx, self.share.share, Direction.IN, done=self._done, wire=0)
+
+    async def _base(self, layout: Layout, person: PersonId) -> dict[ObjectId, int]:
+        if layout.base is None:
+            return {}
+        base = await shares.base_for(self._vault.db, person, Direction.IN, ObjectId(layout.base))
+        if base is None:
+            raise Malformed(BASE_MISSING)
+        had = await shares.covered(self._vault.db, base.share, Direction.IN)
+        if len(await shares.complete_objects(self._vault.db, list(had))) != len(had):
+            raise Malformed(BASE_MISSING)
+        return had
+
+
+async def _refuse_foreign(tx: Transaction, rows: Sequence[filing.FiledObject], person: PersonId) -> None:
+    """Refuse objects that are known from elsewhere under other keys or hashes: one of the two senders lies."""
+    for row in rows:
+        known = await tx.row("SELECT key, sha256 FROM object WHERE object_id = ?", (row.object_id,))
+        if known and known[0] is not None and (known[0], known[1]) != (row.key, row.sha256):
+            raise ShareCorrupt(f"from {person.hex()[:16]}: an object whose key is not the one known for it")
+
+
+async def refuse(vault: Vault, share: Share, why: str, now: int, term: int | None) -> None:
+    """End a share that cannot be taken, saying why; the receipt tells the sender."""
+    async with vault.db.transaction(term) as tx:
+        await shares.move(tx, share, ShareState.REFUSED, why, now)
+        await audit.enter(
+            tx, vault.identity.device, "share-refused",
+            {"share": share.share.hex(), "person": share.person.hex(), "why": why}, now,
+        )  # fmt: skip
+
+
+def _why(error: RemoteError | DamagedPack) -> str:
+    if error.what == BASE_MISSING:
+        return BASE_MISSING
+    return f"{error.code}: {error.what}" if error.what else error.code
+
+
+async def find_arrival(vault: Vault, now: Clock, share_id: ShareId, term: int | None) -> Arrival | None:
+    """The arrival of an accepted share, brought up to date; None if it is not one (any more)."""
+    share = await shares.get(vault.db, share_id, Direction.IN)
+    letter = await shares.letter_of(vault.db, share_id, Direction.IN)
+    if share is None or letter is None or share.state not in (ShareState.ACCEPTED, ShareState.SENDING):
+        return None
+    arrival = Arrival(vault, now, share, letter, term)
+    await arrival.resume()
+    return arrival
