@@ -105,6 +105,10 @@ class DiskTrouble(LocalError):
     """The disk refused. What was stored before is safe; nothing was half-kept. Check the space and the disk."""
 
 
+class MediumTrouble(DiskTrouble):
+    """The disc or folder it is on could not be read. It was not stored; what was stored before is safe."""
+
+
 class WorkersFailed(LocalError):
     """The sandboxed readers could not be started. Nothing was stored. Run `p2pshare check`, then try again."""
 
@@ -113,6 +117,10 @@ class Unreachable(LocalError):
     """It is queued, and nothing is lost. It goes on as soon as the other computer answers."""
 
     exit_code = 6
+
+
+class CannotListen(LocalError):
+    """This computer does not let p2pshare listen there. Nothing is lost; choose another address or port."""
 
 
 class Incomplete(LocalError):

@@ -1,1 +1,5 @@
 """The command line: parse, call one service function, print."""
+
+from p2pshare.cli.parser import build_parser
+
+__all__ = ["build_parser"]

@@ -53,28 +53,42 @@ class Desk(Protocol):
     """What the node does for one live session with one device; the engine makes one for each session."""
 
     async def outgoing_receipt(self) -> Sealed | None:
-        """The newest receipt for that device, or None if nothing changed since this desk gave one."""
+        """The newest receipt for that device, or None if nothing changed since this desk gave one.
+
+        The first answer is a receipt: nothing else may be said before it.
+        """
 
     async def outgoing_letters(self) -> Sequence[Sealed]:
         """Letters that the device has not acknowledged and that this desk has not handed out yet, in feed order."""
 
     async def take_receipt(self, sealed: Sealed) -> None:
-        """Open, verify and enter a receipt. Raises `RemoteError` when it is not acceptable."""
+        """Open, verify and enter a receipt. Raises `RemoteError` when it is not acceptable; the session goes on."""
 
     async def take_envelope(self, sealed: Sealed) -> None:
-        """Open, verify and enter a letter. Raises `RemoteError` when its seal, signature or place does not fit."""
+        """Open, verify and enter a letter.
+
+        Raises `RemoteError` when its seal, signature or place does not fit: it takes nothing, and the session goes on,
+        except after `ProtocolViolation`, which ends it.
+        """
 
     async def missing(self, room: int) -> Sequence[MissingChunks]:
-        """Chunks to ask for next, about `room` stored bytes at most, none that this desk named before."""
+        """Chunks to ask for next, at most `room` stored bytes, none that this desk named before and that is still open.
 
-    async def serve(self, share: ShareId, runs: Sequence[ChunkRun]) -> Sequence[StoredChunk]:
-        """The stored chunks of `runs`, re-checking that this share lets that person have them.
+        `room` is never less than the largest chunk. A chunk stops being open when it was kept or refused.
+        """
 
-        Raises `PolicyRefusal` (answered with Refused) when it does not, `DamagedPack` when they cannot be read.
+    async def serve(self, share: ShareId, runs: Sequence[ChunkRun], room: int) -> Sequence[StoredChunk]:
+        """The first stored chunks of `runs`, in order: at least one, then as many as fit in `room` bytes.
+
+        Re-checks each time that this share lets that person have them. Raises `PolicyRefusal` or `NotFound` when it
+        does not and `Damaged` when they cannot be read (all three are answered with Refused).
         """
 
     async def keep(self, share: ShareId, chunk: StoredChunk) -> None:
-        """Take a chunk whose digest was verified; it is durable only later, and then a receipt says so."""
+        """Take a chunk whose digest was verified; it is durable only later, and then a receipt says so.
+
+        Waits while the disk is behind: the other side is then not read from.
+        """
 
     async def refused(self, share: ShareId, object_id: ObjectId, why: str) -> None:
         """The other side will not serve that object."""
@@ -83,7 +97,7 @@ class Desk(Protocol):
         """`wire_bytes` went out for `share` (frames as handed to the carrier)."""
 
     async def changed(self) -> None:
-        """Return when any of the outgoing questions above may have a new answer."""
+        """Return when any of the outgoing questions above may have a new answer since this last returned."""
 
     async def closed(self) -> None:
         """The session ended: make what came durable, and forget what was named."""

@@ -1,0 +1,119 @@
+"""What is printed: data on stdout, everything else on stderr, and no foreign text that could act on a terminal.
+
+Rule 1: every text for people passes the one sanitiser here; JSON is ASCII, so that it is inert too.
+Rule 2: with --json there is one line, an object with "schema": 1; its keys are in docs/cli.md and tests/cli/schemas.
+"""
+
+import json as json_format
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from p2pshare.errors import P2PShareError
+from p2pshare.model.text import shown, shown_lines
+from p2pshare.model.width import padded, width
+
+_TELL_EVERY = 0.5  # seconds between progress lines on a terminal
+_TELL_PLAIN = 10.0  # and elsewhere
+
+
+class Output:
+    """Prints for one command."""
+
+    def __init__(self, *, json: bool, plain: bool, quiet: bool, verbose: bool, color: bool) -> None:
+        """As the global options say."""
+        self.json = json
+        self.plain = plain
+        self.verbose = verbose
+        self._quiet = quiet
+        self._color = color and not plain and sys.stdout.isatty()
+        self._live = sys.stderr.isatty() and not plain and not quiet
+        self._told = 0.0
+        self._telling = False
+
+    def data(self, value: Mapping[str, Any], lines: Sequence[str] = ()) -> None:
+        """The result: one JSON object with --json, otherwise `lines` (already made of `text`)."""
+        self._end_progress()
+        if self.json:
+            print(json_format.dumps({"schema": 1, **value}, ensure_ascii=True, separators=(",", ":")), flush=True)
+        else:
+            for line in lines:
+                print(line, flush=True)
+
+    def event(self, name: str, value: Mapping[str, Any], line: str) -> None:
+        """One of several results of a command that goes on."""
+        if self.json:
+            print(json_format.dumps({"event": name, **value}, ensure_ascii=True, separators=(",", ":")), flush=True)
+        else:
+            print(shown(line), flush=True)
+
+    def say(self, message: str) -> None:
+        """Something for the person that is not the result."""
+        self._end_progress()
+        if not self._quiet:
+            for line in shown_lines(message):
+                print(line, file=sys.stderr, flush=True)
+
+    def progress(self, message: str) -> None:
+        """How far it has come; shown now and then."""
+        now = time.monotonic()
+        if self._quiet or self.json or now - self._told < (_TELL_EVERY if self._live else _TELL_PLAIN):
+            return
+        self._told = now
+        if self._live:
+            print(f"\r\x1b[K{shown(message)}", end="", file=sys.stderr, flush=True)
+            self._telling = True
+        else:
+            print(shown(message), file=sys.stderr, flush=True)
+
+    def failed(self, error: P2PShareError) -> None:
+        """What happened, whether the data is safe, what to do."""
+        self._end_progress()
+        if self.json:
+            said = {"code": error.code, "what": error.what, "advice": error.advice}
+            print(json_format.dumps({"schema": 1, "error": said}, ensure_ascii=True, separators=(",", ":")), flush=True)
+        print(f"p2pshare: {shown(str(error))}", file=sys.stderr, flush=True)
+
+    def _end_progress(self) -> None:
+        if self._telling:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._telling = False
+
+    def bold(self, text: str) -> str:
+        """`text` made to stand out, where that is wanted."""
+        return f"\x1b[1m{text}\x1b[0m" if self._color else text
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, plain: bool) -> list[str]:
+    """Lines of a table; every cell is made safe here. Plain: tabs between cells, no padding."""
+    safe = [[shown(cell, limit=60) for cell in row] for row in rows]
+    if plain:
+        return ["\t".join(row) for row in safe]
+    columns = [max(width(cells[i]) for cells in [list(heads), *safe]) for i in range(len(heads))]
+    return [
+        "  ".join(padded(cell, cells) for cell, cells in zip(row, columns, strict=True)).rstrip()
+        for row in [list(heads), *safe]
+    ]
+
+
+def size_text(size: int) -> str:
+    """A size for people."""
+    value = float(size)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "bytes" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1000
+    return str(size)
+
+
+def date_text(date: str) -> str:
+    """A DICOM date (DA) for people: 2024-01-15; anything else as it is."""
+    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 and date.isdigit() else date
+
+
+def name_text(name: str) -> str:
+    """A DICOM person name (PN, PS3.5 §6.2.1) for people: the groups apart, their parts spaced."""
+    groups = [" ".join(part for part in group.split("^") if part) for group in name.split("=")]
+    first, *others = [group for group in groups if group] or [""]
+    return f"{first} ({', '.join(others)})" if others else first
