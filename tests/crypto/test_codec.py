@@ -85,6 +85,11 @@ def test_a_payload_that_is_not_one_whole_frame_is_refused(payload: bytes) -> Non
         decompress(payload, Codec.ZSTD, len(WORDS))
 
 
+def test_a_skippable_frame_is_no_content() -> None:
+    with pytest.raises(ShareCorrupt, match="not a zstd frame"):
+        decompress(b"\x50\x2a\x4d\x18" + struct.pack("<I", 5) + b"12345", Codec.ZSTD, 5)
+
+
 def test_a_frame_with_a_dictionary_is_refused() -> None:
     dictionary = zstandard.train_dictionary(4096, [WORDS[i : i + 200] for i in range(0, 9000, 7)])
     payload = zstandard.ZstdCompressor(dict_data=dictionary).compress(WORDS)
@@ -103,7 +108,11 @@ def test_a_frame_with_a_wide_window_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("header", "claimed"),
-    [(b"\xa0" + struct.pack("<I", 1 << 30), 1 << 30), (b"\x40\x50" + struct.pack("<H", 1000 - 256), 1000)],
+    [
+        (b"\xa0" + struct.pack("<I", 1 << 30), 1 << 30),  # one segment, as large as it says
+        (b"\x80\x50" + struct.pack("<I", 1 << 30), 1 << 30),  # a window of 1 MiB
+        (b"\x40\x50" + struct.pack("<H", 1000 - 256), 1000),  # says 1,000 bytes
+    ],
 )
 def test_a_bomb_takes_no_memory(header: bytes, claimed: int) -> None:
     bomb = b"\x28\xb5\x2f\xfd" + header + RLE_BLOCK * 8191 + bytes([RLE_BLOCK[0] | 1]) + RLE_BLOCK[1:]

@@ -109,6 +109,8 @@ def test_key_fields_of_a_wrong_width_are_refused_whatever_is_signed() -> None:
     with pytest.raises(Malformed):
         check_certificate(ANN.public, ANNS_NODE.public + b"\x00", NOW, certificate)
     with pytest.raises(Malformed):
+        check_certificate(ANN.public[:31], ANNS_NODE.public, NOW, certificate)
+    with pytest.raises(Malformed):
         check_certificate(ANN.public, ANNS_NODE.public, -1, certificate)
 
 

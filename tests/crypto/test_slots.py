@@ -1,5 +1,6 @@
 """A slot opens with its own secret in its own vault, and its numbers are checked before they cost anything."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -93,8 +94,6 @@ def test_a_slot_with_impossible_values_is_not_sound(changed: dict[str, object]) 
 
 @given(st.sampled_from(["caf\u00e9", "\u212b", "\ud55c\uae00", "A\u030a", "e\u0301\u0327"]))
 def test_a_passphrase_is_the_same_however_it_is_composed(text: str) -> None:
-    import unicodedata
-
     forms = {slots._normalised(unicodedata.normalize(form, text)) for form in ("NFC", "NFD")}
     assert len(forms) == 1
 

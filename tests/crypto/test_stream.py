@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from p2pshare.crypto.codec import Codec
+from p2pshare.crypto.labels import kdf
 from p2pshare.crypto.stream import (
     STORED_CHUNK_MIN,
     ObjectKey,
@@ -99,6 +100,12 @@ def test_a_key_that_does_not_fit_the_commitment_is_refused_at_once(key: bytes) -
         ObjectOpener(key, sealer.commitment)
 
 
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_a_key_of_another_length_is_refused_though_the_commitment_fits(length: int) -> None:
+    with pytest.raises(ShareCorrupt, match="key does not fit"):
+        ObjectOpener(b"k" * length, kdf(b"k" * length, "object/commit"))
+
+
 def test_no_number_is_sealed_twice_under_one_key() -> None:
     sealer = ObjectSealer()
     sealer.seal(4, False, bytes(CHUNK_SIZE), Codec.ZSTD)
@@ -171,6 +178,24 @@ def test_a_true_shape_passes(size: int) -> None:
 def test_a_lying_shape_is_refused(lie: dict[str, object]) -> None:
     with pytest.raises(Malformed):
         check_shape(replace(shape_of(), **lie))
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"commitment": b"c" * 31},
+        {"size": 1},
+        {"lengths": (STORED_CHUNK_MIN,) * 3},
+        {"lengths": (STORED_CHUNK_MIN, 0)},
+        {"digests": bytes(32)},
+        {"digests": bytes(65)},
+        {"digests": bytes(96)},
+    ],
+)
+def test_a_shape_that_contradicts_itself_is_refused_though_its_id_is_honest(lie: dict[str, object]) -> None:
+    shape = replace(shape_of(), **lie)
+    with pytest.raises(Malformed):
+        check_shape(replace(shape, object_id=object_id(shape.commitment, shape.size, shape.digests)))
 
 
 def test_a_shape_beyond_the_limits_is_refused_before_it_is_hashed() -> None:

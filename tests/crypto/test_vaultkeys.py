@@ -239,7 +239,7 @@ def test_every_flipped_byte_of_a_keys_file_is_refused() -> None:
 def test_a_keys_file_of_another_vault_is_refused() -> None:
     _, keys = vault()
     _, others = new_vault(VaultId(b"w" * 16), NOW, (CODE,))
-    with pytest.raises(DamagedVault):
+    with pytest.raises(DamagedVault, match="another vault"):
         open_secrets(keys, seal_secrets(others, a_keys_file()))
 
 

@@ -107,12 +107,13 @@ def _letters() -> Iterator[Vector]:
     yield _letter_vector("prekey-of-another", "letter", "forged", "It brings the prekey of another device.", foreign)
     zero = signed_prekey(ANNS_NODE, 8, bytes(1216))
     yield changed("prekey-zero", "It brings a prekey of zeros, signed.", BAD, prekey=zero)
+    later = _resigned(replace(good, previous=previous))
+    yield _letter_vector("first-of-a-later-epoch", "body", "ok", "Number 1, which names the last of an epoch before.", later)
     place = (good.sender + good.recipient + good.epoch + u64(1) + good.previous) + lp(good.body)
     receipt = ANNS_NODE.sign("sig/receipt", place)
     yield changed("signed-as-receipt", "The signature is under the label of receipts.", signature=receipt)
     for name, what, fields in (
         ("number-0", "Number 0, signed.", {"number": 0}),
-        ("first-with-previous", "Number 1 after another letter, signed.", {"previous": previous}),
         ("second-without-previous", "Number 2 after none, signed.", {"number": 2}),
         ("epoch-short", "An epoch of 15 bytes, signed.", {"epoch": EPOCH[:15]}),
         ("recipient-long", "A recipient of 33 bytes, signed.", {"recipient": PERSON + b"\x00"}),
