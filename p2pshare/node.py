@@ -85,11 +85,13 @@ async def importing(
 
 
 async def serve(
-    path: Path, secret: Secret, host: str, port: int, ready: Callable[[str], None], now: Clock = system_clock
-) -> None:
+    path: Path, secret: Secret, listen: tuple[str, int], ready: Callable[[str], None], *,
+    bytes_per_second: float | None = None, now: Clock = system_clock,
+) -> None:  # fmt: skip
     """Run the headless node until cancelled. Raises EngineTaken, CannotListen."""
     from p2pshare.dicom.workers import Workers
     from p2pshare.engine.engine import Engine
+    from p2pshare.engine.pace import Pace
 
     async with await Workers.start() as workers, opened(path, secret, now) as node:
-        await Engine(node.vault, workers, now).run(host, port, ready)
+        await Engine(node.vault, workers, now, Pace(bytes_per_second)).run(*listen, ready)

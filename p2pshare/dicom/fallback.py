@@ -18,7 +18,8 @@ from p2pshare.dicom.scan import LONG_VRS, PIXELS, UNDEFINED, VALUE_MAX, Elements
 from p2pshare.errors import TooDeep, Truncated, Unreadable
 from p2pshare.model.limits import MIB
 
-SNAPSHOT_MAX: Final = 64 * MIB  # attributes before pixel data; pydicom needs a few times as much
+SNAPSHOT_MAX: Final = 32 * MIB  # attributes before pixel data; pydicom needs a few times as much
+_TOO_LONG: Final = f"it is irregular, and longer than the {SNAPSHOT_MAX // MIB} MiB that are looked through"
 
 # what pydicom was seen to raise on damaged data; MemoryError and signals are the worker's to handle
 _TROUBLE: Final = (
@@ -50,10 +51,10 @@ def read_elements(snapshot: bytes, *, base: int, whole: bool, implicit: bool, bi
         raise Unreadable(f"neither reader makes sense of it ({type(error).__name__})") from None
     found = Elements(big_endian=big_endian)
     for element in elements:
-        _keep(found, element, len(snapshot))
+        _keep(found, element, len(snapshot), whole=whole)
     found.pixels = _pixels(snapshot, stream.tell(), base, implicit=implicit, big_endian=big_endian)
     if found.pixels is None and not whole:
-        raise Unreadable(f"it is irregular, and longer than the {SNAPSHOT_MAX // MIB} MiB that are looked through")
+        raise Unreadable(_TOO_LONG)
     return found
 
 
@@ -61,12 +62,14 @@ def _is_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
     return tag in PIXELS
 
 
-def _keep(found: Elements, element: object, size: int) -> None:
+def _keep(found: Elements, element: object, size: int, *, whole: bool) -> None:
     """Enter a raw element; sequences, which pydicom has parsed already, hold nothing that is wanted."""
     if not isinstance(element, RawDataElement):
         return
     value = element.value
     if element.length != UNDEFINED and element.value_tell + element.length > size:
+        if not whole:
+            raise Unreadable(_TOO_LONG)
         raise Truncated(f"element {element.tag} goes on past the end of the file")
     if isinstance(value, bytes):
         found.values[int(element.tag)] = value[:VALUE_MAX]

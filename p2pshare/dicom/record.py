@@ -56,7 +56,7 @@ WANTED: Final = frozenset(
 
 _DATE: Final = re.compile(r"(\d{4})[.]?(0[1-9]|1[0-2])[.]?(0[1-9]|[12]\d|3[01])")  # dots: before 1993 (PS3.5 §6.2)
 _TIME: Final = re.compile(r"([01]\d|2[0-3])(?::?([0-5]\d)(?::?([0-5]\d|60)([.]\d{1,6})?)?)?")
-_INTEGER: Final = re.compile(r"[+-]?\d{1,10}([.]0*)?")
+_INTEGER: Final = re.compile(r"[+-]?\d{1,32}([.]0*)?")
 
 
 class Values:

@@ -17,7 +17,7 @@ from typing import Final
 from p2pshare.dicom.landlock import deny_files_and_network
 from p2pshare.model.limits import MIB
 
-MEMORY_MAX: Final = 512 * MIB  # address space; a worker begins with 40 MiB of it
+MEMORY_MAX: Final = 256 * MIB  # address space; a worker begins with 40 MiB of it
 CPU_SECONDS: Final = 30  # for one file
 _FILES_MAX: Final = 64  # a batch's descriptors and a few more
 

@@ -46,7 +46,8 @@ class _Zygote:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._children: set[int] = set()
-        self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._waker, False)  # signal.set_wakeup_fd asks for it
 
     def serve(self) -> None:
         """Work until the node closes the control socket, then end all workers."""
@@ -120,8 +121,11 @@ def _work(node: socket.socket) -> None:
             return
         for task, fd in zip(messages.opened(body, Batch).tasks, fds, strict=True):
             source = messages.source_of(task, fd)
-            node.sendall(messages.frame(_report(source)))
+            report = _report(source)
+            node.sendall(messages.frame(report))
             close(source)
+            if report.verdict is ReadVerdict.DIED:
+                return  # what it took of memory goes back only with the process
 
 
 def _report(source: Source) -> ReadReport:

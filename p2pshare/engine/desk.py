@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from p2pshare.engine.changes import Changes
+from p2pshare.engine.pace import Pace
 from p2pshare.errors import DamagedPack, NotFound, PersonBlocked, PolicyRefusal, RemoteError
 from p2pshare.model.ids import Epoch, ObjectId, PackId, ShareId
 from p2pshare.model.ports import ChunkRun, MissingChunks, PeerIdentity, Sealed, StoredChunk
@@ -31,13 +32,16 @@ _SERVED = (ShareState.ACCEPTED, ShareState.SENDING, ShareState.DELIVERED, ShareS
 class VaultDesk:
     """The `Desk` of one session with `peer`."""
 
-    def __init__(self, vault: Vault, now: Clock, peer: PeerIdentity, changes: Changes, term: int) -> None:
+    def __init__(
+        self, vault: Vault, now: Clock, peer: PeerIdentity, changes: Changes, term: int, pace: Pace | None = None
+    ) -> None:
         """Made by the engine for each session."""
         self._vault = vault
         self._now = now
         self._peer = peer
         self._changes = changes
         self._term = term
+        self._pace = pace or Pace(None)
         self._letters_in = LettersIn(vault, now, peer, term)
         self._seen = changes.number
         self._said: post.Statement | None = None
@@ -116,9 +120,8 @@ class VaultDesk:
             raise PersonBlocked(share_id.hex())
         if share.state not in _SERVED or (share.expires is not None and share.expires < self._now()):
             raise PolicyRefusal(f"the share is {share.state.value}")
-        for run in runs:
-            if not await shares.covers(self._vault.db, share_id, Direction.OUT, run.object_id):
-                raise NotFound("that object in the share")
+        if not await shares.covers(self._vault.db, share_id, Direction.OUT, {run.object_id for run in runs}):
+            raise NotFound("that object in the share")
         if share.state is ShareState.ACCEPTED:
             async with self._vault.db.transaction(self._term) as tx:
                 await shares.move(tx, share, ShareState.SENDING, "", self._now())
@@ -131,6 +134,7 @@ class VaultDesk:
         """See `Desk`."""
         async with self._vault.db.progress(self._term) as tx:
             await shares.count(tx, share, Direction.OUT, done=None, wire=wire_bytes)
+        await self._pace.spend(wire_bytes)
 
     # --- what comes in ---
 

@@ -17,6 +17,7 @@ from p2pshare.dicom.workers import Workers
 from p2pshare.engine.changes import Changes
 from p2pshare.engine.desk import VaultDesk
 from p2pshare.engine.outbox import Outbox
+from p2pshare.engine.pace import Pace
 from p2pshare.errors import Damaged, LocalError
 from p2pshare.model.card import KnownDevice
 from p2pshare.model.ids import DeviceId
@@ -75,11 +76,12 @@ class EngineIdentity:
 class Engine:
     """Runs until cancelled."""
 
-    def __init__(self, vault: Vault, workers: Workers, now: Clock) -> None:
+    def __init__(self, vault: Vault, workers: Workers, now: Clock, pace: Pace | None = None) -> None:
         """`workers` were started before the vault's keys were there."""
         self._vault = vault
         self._workers = workers
         self._now = now
+        self._pace = pace or Pace(None)
         self._changes = Changes(vault.db)
         self._live: dict[DeviceId, _Live] = {}
         self._term = 0
@@ -143,7 +145,7 @@ class Engine:
             await link.close()
             return
         mine = self._live[device] = _Live(task, dialed, time.monotonic())
-        desk = VaultDesk(self._vault, self._now, link.peer, self._changes, self._term)
+        desk = VaultDesk(self._vault, self._now, link.peer, self._changes, self._term, self._pace)
         session = asyncio.ensure_future(run_session(link, desk))
         mine.task = session  # what ends this session must not end whoever runs it
         if other is not None:
@@ -187,7 +189,7 @@ class Engine:
         """End the sessions of people who were blocked, and learn new knock keys, whoever changed them."""
         seen = -1
         while True:
-            seen = await self._changes.wait_beyond(max(seen, 0) if seen >= 0 else self._changes.number - 1)
+            seen = await self._changes.wait_beyond(seen)
             await asyncio.to_thread(self._vault.reload_identity)
             for device, live in list(self._live.items()):
                 row = await people.device(self._vault.db, device)
@@ -202,8 +204,9 @@ class Engine:
         opening = Opening(self._vault, self._workers, self._now, self._term)
         offers = Offers(self._vault, self._now)
         failed: set[bytes] = set()
-        seen = self._changes.number - 1
+        seen = -1
         while True:
+            seen = await self._changes.wait_beyond(seen)
             for share in await shares.in_state(self._vault.db, Direction.IN, ShareState.DELIVERED):
                 if share.share not in failed:
                     try:
@@ -214,7 +217,6 @@ class Engine:
             for share in await shares.in_state(self._vault.db, Direction.OUT, ShareState.REFUSED):
                 if share.why.endswith(BASE_MISSING) and share.base is not None:
                     await offers.offer_whole(share)
-            seen = await self._changes.wait_beyond(max(seen, self._changes.number - 1))
 
     async def _log_trouble(self, share: str, error: LocalError) -> None:
         with suppress(LocalError):

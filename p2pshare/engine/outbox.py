@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -55,15 +56,13 @@ class Outbox:
 
     async def run(self) -> None:
         """Look after the outbox for ever; one TaskGroup owns all attempts."""
-        seen = -1
         async with asyncio.TaskGroup() as attempts:
             while True:
+                seen = self._changes.number
                 await self._look(attempts)
-                try:
+                with suppress(TimeoutError):
                     async with asyncio.timeout(self._next_look()):
-                        seen = await self._changes.wait_beyond(max(seen, self._changes.number))
-                except TimeoutError:
-                    continue
+                        await self._changes.wait_beyond(seen)
 
     def _next_look(self) -> float:
         soonest = min((t.due for t in self._tries.values() if t.about and not t.running), default=float("inf"))

@@ -6,6 +6,7 @@ Rule 3: only what this same person shares is taken as here already.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -50,12 +51,14 @@ class Arrival:
         self._letter = letter
         self._term = term
         self._expected: dict[ObjectId, _Expected] = {}
-        self._order: list[ObjectId] = []
+        self._order: deque[ObjectId] = deque()
         self._begun = False
         self._done = 0
         self._builders: dict[int, PackBuilder] = {}
         self._ends: dict[bytes, ObjectId] = {}
-        self._writing = asyncio.Lock()
+        self._unfinished = 0  # objects with chunks that did not come yet
+        self._writing: asyncio.Task[None] | None = None
+        self._stepping = asyncio.Lock()
 
     @property
     def complete(self) -> bool:
@@ -70,29 +73,33 @@ class Arrival:
         await self.flush()
 
     def missing(self, room: int) -> list[MissingChunks]:
-        """Chunks to ask for next, about `room` stored bytes, none named before (until `forget`)."""
+        """Chunks to ask for next, at most `room` stored bytes, none named before (until `forget`)."""
         found: list[MissingChunks] = []
-        while self._order and room > 0:
+        while self._order:
             expected = self._expected.get(self._order[0])
-            numbers = sorted(expected.waiting - expected.asked)[:256] if expected else []
+            numbers = sorted(expected.waiting - expected.asked) if expected else []
             if expected is None or not numbers:
-                self._order.pop(0)
+                self._order.popleft()
                 continue
             taken: list[int] = []
             for number in numbers:
-                if room <= 0 and taken:
+                if expected.shape.lengths[number] > room:
                     break
                 taken.append(number)
                 room -= expected.shape.lengths[number]
+            if not taken:
+                break
             expected.asked.update(taken)
             found.append(MissingChunks(self.share.share, expected.shape, tuple(taken)))
+            if len(taken) < len(numbers):
+                break
         return found
 
     def forget(self) -> None:
         """The session that asked has ended: what did not come may be asked for again."""
         for expected in self._expected.values():
             expected.asked.clear()
-        self._order = list(self._expected)
+        self._order = deque(self._expected)
 
     async def keep(self, chunk: StoredChunk) -> None:
         """Take a chunk whose digest was verified; it becomes durable when its pack closes."""
@@ -109,23 +116,35 @@ class Arrival:
         if chunk.number == len(shape.lengths) - 1:
             kind = ObjectKind.DICOM if expected.scan >= 0 else ObjectKind.LAYOUT
             builder.end(shape.commitment, PackEnd(shape.object_id, shape.size, None, kind, None))
-        own_done = expected.scan < 0 and not any(e.waiting for e in self._expected.values() if e.scan < 0)
-        if builder.full(ARRIVALS_PACK_CLOSES_AT) or own_done or not any(e.waiting for e in self._expected.values()):
+        if not expected.waiting:
+            self._unfinished -= 1
+        if self._unfinished == 0:
             await self.flush()
+        elif builder.full(ARRIVALS_PACK_CLOSES_AT):
+            del self._builders[expected.scan]
+            await self._written()
+            # one pack is being written while the next one fills; whoever brings chunks waits no longer than that
+            self._writing = asyncio.create_task(self._write([builder]))
 
     async def flush(self) -> None:
         """Make everything that came durable, and go on to the next step if a step is complete."""
-        async with self._writing:
+        await self._written()
+        async with self._stepping:
             builders, self._builders = self._builders, {}
             if builders:
                 await self._write(list(builders.values()))
-            finished = [i for i, e in self._expected.items() if not e.waiting]
-            for object_id in finished:
+            for object_id in [i for i, e in self._expected.items() if not e.waiting]:
                 del self._expected[object_id]
             if not self._begun and not self._expected:
                 await self._begin()
             if self.complete:
                 await self._delivered()
+
+    async def _written(self) -> None:
+        """Wait until the pack that is being written is durable; raises what went wrong with it."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
 
     async def _delivered(self) -> None:
         """Every chunk is durable: say so."""
@@ -174,6 +193,7 @@ class Arrival:
         waiting = set(range(chunk_count(shape.size))) - here
         if waiting:
             self._expected[shape.id] = _Expected(shape, scan, waiting)
+            self._unfinished += 1
             self._order.append(shape.id)
 
     async def _begin(self) -> None:

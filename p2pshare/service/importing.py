@@ -200,7 +200,7 @@ class Importer:
         )
         end = PackEnd(shape.object_id, shape.size, sealed.sha256, kind, identity)
         stored = FiledObject(shape.id, shape.commitment, sealed.key, shape.size, sealed.sha256, kind)
-        file_name = "" if record.sop_uid else Path(read.candidate.name).name
+        file_name = "" if record.sop_uid else _as_text(Path(read.candidate.name).name)
         instance = FiledInstance(shape.id, sealed.sha256, record, file_name, read.mark)
         self._names[shape.id] = _Named(read.candidate.name, "; ".join(record.warnings), shape.size)
         line.finish(record.study_uid, end, stored, instance)
@@ -318,6 +318,11 @@ def _uid(read: ReadFile) -> str:
 
 def _record(read: ReadFile) -> DicomRecord:
     return read.report.record or kept_record(read.report.why)
+
+
+def _as_text(name: str) -> str:
+    """A file name that can be stored: its bytes that are not UTF-8 become visible."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _codec(read: ReadFile) -> Codec:

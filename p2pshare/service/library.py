@@ -14,6 +14,8 @@ from p2pshare.store.locks import maintenance
 from p2pshare.store.scans import ChunkPlace, Scan, SeriesRow, StoredInstance
 from p2pshare.store.vault import Vault
 
+__all__ = ["ExportedFile", "Library", "Scan", "ScanDetails"]
+
 
 @dataclass(frozen=True, slots=True)
 class ExportedFile:

@@ -29,6 +29,8 @@ from p2pshare.store.scans import Scan
 from p2pshare.store.shares import Direction, NewShare, Share
 from p2pshare.store.vault import Vault
 
+__all__ = ["Offers", "Proof", "Share", "read_question"]
+
 
 @dataclass(frozen=True, slots=True)
 class _Content:

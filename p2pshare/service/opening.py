@@ -11,13 +11,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from p2pshare.dicom.sources import PrefixSource
+from p2pshare.dicom.sources import NEEDS_MORE, PrefixSource
 from p2pshare.dicom.workers import Workers
-from p2pshare.errors import DamagedPack, P2PShareError, ShareCorrupt
+from p2pshare.errors import DamagedPack, ShareCorrupt
 from p2pshare.model.dicom import DicomRecord, ReadReport
 from p2pshare.model.ids import ObjectId, PackId
 from p2pshare.model.letters import ShareLetter
-from p2pshare.model.limits import MIB
+from p2pshare.model.limits import KIB, MIB
 from p2pshare.model.objects import Keyring, KeyringEntry, Layout, ObjectKind
 from p2pshare.model.views import ShareState
 from p2pshare.service.arrivals import refuse
@@ -30,8 +30,10 @@ from p2pshare.store.scans import ChunkPlace
 from p2pshare.store.shares import Direction, Share
 from p2pshare.store.vault import Vault
 
-_PREFIX = 16 * MIB  # how much of an object a worker is given: headers are shorter, pixels it does not need
-_BATCH = 25
+_HEADER = 128 * KIB  # how much of an object a worker is given: nearly all headers are shorter
+_LONG_HEADERS = (16 * MIB, 256 * MIB)  # and how much if that was not enough: large documents have no pixels to stop at
+_BATCH = 100  # objects decrypted, read and filed together, while the next ones are being decrypted
+_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,17 @@ class Opening:
     async def _open(self, share: Share, letter: ShareLetter) -> None:
         layout, keyring = await asyncio.to_thread(self._own, letter, await self._own_places(letter))
         items = await self._items(layout, keyring)
-        for start in range(0, len(items), _BATCH):
-            await self._open_batch(share, items[start : start + _BATCH])
+        filing_before: asyncio.Task[None] | None = None
+        try:
+            for start in range(0, len(items), _BATCH):
+                batch = items[start : start + _BATCH]
+                opened = await self._decrypt_all(batch, _HEADER)
+                if filing_before is not None:
+                    await filing_before
+                filing_before = asyncio.create_task(self._read_and_file(batch, opened))
+        finally:
+            if filing_before is not None:
+                await filing_before
         await self._finish(share, letter)
 
     async def _own_places(self, letter: ShareLetter) -> dict[ObjectId, list[ChunkPlace]]:
@@ -98,46 +109,69 @@ class Opening:
             _Item(entries[s.object_id], s.commitment, s.size, places.get(s.id, [])) for s in shapes if s.id not in filed
         ]
 
-    async def _open_batch(self, share: Share, items: Sequence[_Item]) -> None:
+    async def _decrypt_all(self, items: Sequence[_Item], covered: int) -> list[_Opened]:
+        """Decrypt and verify objects in a few threads, keeping the first `covered` bytes of each for the worker.
+
+        Raises ShareCorrupt or DamagedPack; nothing stays open then.
+        """
+        shares_of_work = [items[n::_THREADS] for n in range(_THREADS)]
+        done = await asyncio.gather(
+            *(asyncio.to_thread(self._decrypt_some, some, covered) for some in shares_of_work), return_exceptions=True
+        )
+        failed = [d for d in done if isinstance(d, BaseException)]
+        opened = [d for d in done if not isinstance(d, BaseException)]
+        if failed:
+            _close([one for some in opened for one in some])
+            raise failed[0]
+        return [opened[n % _THREADS][n // _THREADS] for n in range(len(items))]
+
+    def _decrypt_some(self, items: Sequence[_Item], covered: int) -> list[_Opened]:
         opened: list[_Opened] = []
         try:
-            # two at a time: decryption, inflation and hashing release the interpreter
-            for start in range(0, len(items), 2):
-                pair = items[start : start + 2]
-                done = await asyncio.gather(
-                    *(asyncio.to_thread(self._decrypt, i) for i in pair), return_exceptions=True
-                )
-                opened += [d for d in done if isinstance(d, _Opened)]
-                failed = next((d for d in done if isinstance(d, BaseException)), None)
-                if failed is not None:
-                    raise failed
-            sources = [PrefixSource(o.descriptor, i.size, o.covered) for i, o in zip(items, opened, strict=True)]
-            reports = await self._workers.read(sources)
-        finally:
-            for one in opened:
-                os.close(one.descriptor)
-        await self._file(share, items, reports)
+            opened.extend(self._decrypt(item, covered) for item in items)
+        except BaseException:
+            _close(opened)
+            raise
+        return opened
 
-    def _decrypt(self, item: _Item) -> _Opened:
-        """Decrypt and verify one object, and keep its beginning in memory for the worker."""
+    def _decrypt(self, item: _Item, most: int) -> _Opened:
         descriptor = os.memfd_create("p2pshare", os.MFD_CLOEXEC)
         covered = 0
         try:
             for plain in open_object(
                 self._vault.packs, item.entry.key, item.commitment, item.size, item.entry.sha256, item.places
             ):
-                if covered < _PREFIX:
-                    covered += os.pwrite(descriptor, plain[: _PREFIX - covered], covered)
-        except P2PShareError as error:
+                if covered < most:
+                    covered += os.pwrite(descriptor, memoryview(plain)[: most - covered], covered)
+        except BaseException as error:
             os.close(descriptor)
             self._blame(item, error)
             raise
-        except BaseException:
-            os.close(descriptor)
-            raise
         return _Opened(descriptor, covered)
 
-    def _blame(self, item: _Item, error: P2PShareError) -> None:
+    async def _read_and_file(self, items: Sequence[_Item], opened: Sequence[_Opened]) -> None:
+        reports = await self._read(items, opened)
+        unclear = [
+            n
+            for n, (item, one, report) in enumerate(zip(items, opened, reports, strict=True))
+            if report.why == NEEDS_MORE and one.covered < item.size
+        ]
+        for n in unclear:  # rare, and one at a time, for it takes memory
+            for most in _LONG_HEADERS:
+                if reports[n].why == NEEDS_MORE:
+                    longer = await self._decrypt_all([items[n]], most)
+                    reports[n] = (await self._read([items[n]], longer))[0]
+        await self._file(items, reports)
+
+    async def _read(self, items: Sequence[_Item], opened: Sequence[_Opened]) -> list[ReadReport]:
+        """What the workers find; closes what was opened."""
+        sources = [PrefixSource(o.descriptor, i.size, o.covered) for i, o in zip(items, opened, strict=True)]
+        try:
+            return await self._workers.read(sources)
+        finally:
+            _close(opened)
+
+    def _blame(self, item: _Item, error: BaseException) -> None:
         """Tell damage on this disk (stays as it is) from what the sender promised and did not send (refused)."""
         if isinstance(error, DamagedPack) and self._digests_fit(item):
             raise ShareCorrupt(f"an image does not open as promised ({error.what})") from None
@@ -151,7 +185,7 @@ class Opening:
         except DamagedPack:
             return False
 
-    async def _file(self, share: Share, items: Sequence[_Item], reports: Sequence[ReadReport]) -> None:
+    async def _file(self, items: Sequence[_Item], reports: Sequence[ReadReport]) -> None:
         now = self._now()
         rows = []
         packs: dict[PackId, str] = {}
@@ -173,6 +207,11 @@ class Opening:
                 tx, self._vault.identity.device, "share-imported",
                 {"share": share.share.hex(), "person": share.person.hex(), "objects": letter.objects}, now,
             )  # fmt: skip
+
+
+def _close(opened: Sequence[_Opened]) -> None:
+    for one in opened:
+        os.close(one.descriptor)
 
 
 def _record(item: _Item, report: ReadReport) -> DicomRecord:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from p2pshare.crypto.recovery import format_code, new_code, parse_code
 from p2pshare.crypto.slots import KeyfileSecret, PassphraseSecret, RecoverySecret, Secret
+from p2pshare.crypto.words import suggest_passphrase
 from p2pshare.errors import AlreadyExists, UsageError
 
-__all__ = ["KeyfileSecret", "PassphraseSecret", "RecoverySecret", "Secret"]
+__all__ = ["KeyfileSecret", "PassphraseSecret", "RecoverySecret", "Secret", "suggest_passphrase"]
 
 _TEXT_MAX = 65536
 _KEYFILE_BYTES = 32

@@ -12,6 +12,7 @@ from p2pshare.service.clock import Clock
 from p2pshare.service.sealing import open_object
 from p2pshare.store import audit, scans, snapshots
 from p2pshare.store.audit import LogEntry
+from p2pshare.store.locks import engine_held
 from p2pshare.store.vault import Vault
 
 
@@ -48,6 +49,13 @@ class Upkeep:
     async def log(self, *, limit: int | None) -> list[LogEntry]:
         """The log, oldest first."""
         return await audit.entries(self._vault.db, limit=limit)
+
+    async def serving(self) -> str:
+        """The address at which a process of this vault sends and receives now; empty when none does."""
+        if not engine_held(self._vault.folder):
+            return ""
+        row = await self._vault.db.row("SELECT address FROM engine")
+        return str(row[0]) if row else ""
 
     async def replace_slots(self, given: Sequence[Secret]) -> None:
         """Let each of `given` open the vault from now on, in place of the one of its kind before."""

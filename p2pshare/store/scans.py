@@ -68,7 +68,7 @@ async def found(db: Database, text: str) -> list[Scan]:
 
 
 async def by_prefix(db: Database, text: str) -> Scan:
-    """The one scan whose id, or Study Instance UID, begins with `text`.
+    """The one scan whose id begins with `text`, or whose Study Instance UID is `text`.
 
     Raises:
         NotFound: none does. Ambiguous: several do.

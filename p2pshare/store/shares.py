@@ -1,6 +1,6 @@
 """Shares in both directions: their states, totals, and which objects each covers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -73,13 +73,14 @@ class NewShare:
 
 
 async def enter(tx: Transaction, new: NewShare, now: int) -> None:
-    """Enter a share, or replace the same share when its whole layout is offered anew."""
+    """Enter a share, or replace the same share when it is offered anew: what is shown is what is offered now."""
     letter = new.letter
     await tx.execute(
         "INSERT INTO share (share, direction, person, device, state, why, question, scans, letter, layout, keyring,"
         " base, objects, chunks_total, chunks_done, stored_bytes, wire_bytes, expires, created, changed)"
         " VALUES (?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?, ?)"
-        " ON CONFLICT (share, direction) DO UPDATE SET state = excluded.state, why = '', letter = excluded.letter,"
+        " ON CONFLICT (share, direction) DO UPDATE SET device = excluded.device, state = excluded.state, why = '',"
+        " question = excluded.question, scans = excluded.scans, expires = excluded.expires, letter = excluded.letter,"
         " layout = excluded.layout, keyring = excluded.keyring, base = excluded.base, objects = excluded.objects,"
         " chunks_total = excluded.chunks_total, stored_bytes = excluded.stored_bytes, changed = excluded.changed",
         (
@@ -107,13 +108,16 @@ async def covered(db: Database | Transaction, share: ShareId, direction: Directi
     return {ObjectId(row[0]): int(row[1]) for row in rows}
 
 
-async def covers(db: Database | Transaction, share: ShareId, direction: Direction, object_id: ObjectId) -> bool:
-    """Whether the share covers that object."""
+async def covers(
+    db: Database | Transaction, share: ShareId, direction: Direction, objects: Collection[ObjectId]
+) -> bool:
+    """Whether the share covers every one of `objects`, which are all different."""
     row = await db.row(
-        "SELECT 1 FROM share_object WHERE share = ? AND direction = ? AND object_id = ?",
-        (share, direction.value, object_id),
+        "SELECT count(*) FROM json_each(?) j JOIN share_object so ON so.object_id = unhex(j.value)"
+        " WHERE so.share = ? AND so.direction = ?",
+        (blobs(objects), share, direction.value),
     )
-    return row is not None
+    return row is not None and int(row[0]) == len(objects)
 
 
 async def listed(db: Database | Transaction, direction: Direction) -> list[Share]:

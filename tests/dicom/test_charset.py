@@ -100,8 +100,12 @@ def test_no_bytes_raise(declared, value):
 
 
 @given(
-    declared=st.sampled_from((b"\\ISO 2022 IR 87", b"ISO 2022 IR 13\\ISO 2022 IR 87\\ISO 2022 IR 159", b"\\ISO 2022 IR 149")),
-    parts=st.lists(st.sampled_from((b"\x1b$B", b"\x1b$)C", b"\x1b(J", b"\x1b$(D", b"\x1b", b"^", b"=", b"a", b"\xb1\xe8"))),
+    declared=st.sampled_from(
+        (b"\\ISO 2022 IR 87", b"ISO 2022 IR 13\\ISO 2022 IR 87\\ISO 2022 IR 159", b"\\ISO 2022 IR 149")
+    ),
+    parts=st.lists(
+        st.sampled_from((b"\x1b$B", b"\x1b$)C", b"\x1b(J", b"\x1b$(D", b"\x1b", b"^", b"=", b"a", b"\xb1\xe8"))
+    ),
 )
 def test_no_escape_sequences_raise(declared, parts):
     Charset(declared).name(b"".join(parts)).encode()

@@ -6,7 +6,6 @@ import pydicom
 import pytest
 from pydicom.errors import InvalidDicomError
 
-from p2pshare.dicom.sources import FileSource
 from p2pshare.model.dicom import ReadVerdict
 
 TEXTS = {

@@ -21,7 +21,12 @@ def names(items):
 
 
 def test_instances_are_named_in_the_order_of_series_and_instance_number():
-    items = [item(1, "2.2", series_number=5, instance=1), item(2, instance=10), item(3, instance=2), item(4, series_number=None, series="0")]
+    items = [
+        item(1, "2.2", series_number=5, instance=1),
+        item(2, instance=10),
+        item(3, instance=2),
+        item(4, series_number=None, series="0"),
+    ]
     assert names(items) == {
         1: "SE0002/IM00001.dcm",
         2: "SE0001/IM00002.dcm",

@@ -152,7 +152,10 @@ def archive(path, entries, **options):
 
 
 def test_archives_are_looked_into(tmp_path, dicom):
-    archive(tmp_path / "disc.zip", {"DICOM/": b"", "DICOM/IM1": dicom.file(), "../../escape": b"text", "/etc/x": b"y", "e": b""})
+    archive(
+        tmp_path / "disc.zip",
+        {"DICOM/": b"", "DICOM/IM1": dicom.file(), "../../escape": b"text", "/etc/x": b"y", "e": b""},
+    )
     found = named(tmp_path)
     assert list(found) == ["disc.zip/DICOM/IM1", "disc.zip/../../escape", "disc.zip//etc/x", "disc.zip/e"]
     assert content(found["disc.zip/DICOM/IM1"]) == dicom.file()
@@ -184,10 +187,10 @@ def test_an_archive_that_was_cut_off_after_it_was_looked_at_is_noticed(tmp_path)
         candidate.open()
 
 
-def test_a_hundred_thousand_entries_take_little_memory(tmp_path):
+def test_thousands_of_entries_take_little_memory(tmp_path):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as made:
-        for number in range(20_000):
+        for number in range(5_000):
             made.writestr(zipfile.ZipInfo(f"DICOM/SE{number % 100:05}/IM{number:06}"), b"x")
     (tmp_path / "a.zip").write_bytes(buffer.getvalue())
     del buffer, made
@@ -197,5 +200,5 @@ def test_a_hundred_thousand_entries_take_little_memory(tmp_path):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert count == 20_000
-    assert peak < 3 << 20
+    assert count == 5_000
+    assert peak < 2 << 20

@@ -9,11 +9,17 @@ LINE = "36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 - ext3 /dev/root rw,erro
 
 def test_a_line_of_mountinfo_is_parsed():
     assert parse_mountinfo(LINE) == ("36", "ext3", "/dev/root")
-    assert parse_mountinfo("29 1 0:26 / / rw,relatime shared:1 - vfat /dev/my\\040disk rw") == ("29", "vfat", "/dev/my disk")
+    assert parse_mountinfo("29 1 0:26 / / rw,relatime shared:1 - vfat /dev/my\\040disk rw") == (
+        "29",
+        "vfat",
+        "/dev/my disk",
+    )
     assert parse_mountinfo("no mountinfo") is None
 
 
-@pytest.mark.parametrize(("kind", "kept"), [("ext4", True), ("xfs", True), ("iso9660", False), ("exfat", False), ("nfs", False)])
+@pytest.mark.parametrize(
+    ("kind", "kept"), [("ext4", True), ("xfs", True), ("iso9660", False), ("exfat", False), ("nfs", False)]
+)
 def test_only_some_file_systems_keep_ctime(kind, kept):
     assert Mount(kind, "u").keeps_ctime is kept
 

@@ -29,13 +29,19 @@ def scan(data, *, implicit=False, end=True):
 
 @pytest.mark.parametrize("end", [True, False])
 def test_wanted_values_are_collected_and_others_passed_over(dicom, end):
-    data = dicom.text(0x00080018, "UI", "1.2.3") + dicom.element(0x00091010, "OB", bytes(3000)) + dicom.text(LAST, "UI", "9")
+    data = (
+        dicom.text(0x00080018, "UI", "1.2.3")
+        + dicom.element(0x00091010, "OB", bytes(3000))
+        + dicom.text(LAST, "UI", "9")
+    )
     assert scan(data, end=end).values == {0x00080018: b"1.2.3\0", LAST: b"9\0"}
 
 
 @pytest.mark.parametrize("end", [True, False])
 def test_implicit_values_are_collected(dicom, end):
-    data = dicom.implicit(0x00080018, b"1.2.3\0") + dicom.implicit(0x00091010, bytes(3000)) + dicom.implicit(LAST, b"9\0")
+    data = (
+        dicom.implicit(0x00080018, b"1.2.3\0") + dicom.implicit(0x00091010, bytes(3000)) + dicom.implicit(LAST, b"9\0")
+    )
     assert scan(data, implicit=True, end=end).values == {0x00080018: b"1.2.3\0", LAST: b"9\0"}
 
 

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import struct
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -35,10 +34,17 @@ def endless(dicom, opened, tmp_path):
     return opened(path)
 
 
+def resident_peak(pid):
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
+
+
 async def until(condition):
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it did not happen in ten seconds")
 
 
 def is_running(pid):
@@ -81,6 +87,17 @@ async def test_a_file_that_takes_too_long_is_the_only_one_that_suffers(dicom, op
         reports = await workers.read(sources)
     assert (reports[7].verdict, reports[7].why) == (ReadVerdict.DIED, "reading it took too long")
     assert [report.verdict for report in reports].count(ReadVerdict.INSTANCE) == 39
+
+
+async def test_a_file_that_needs_too_much_memory_is_the_only_one_that_suffers(dicom, opened, workers):
+    sources = images(dicom, opened, 10)
+    odd = struct.pack("<HH2sH", 0x0009, 0x1010, b"ZZ", 2) + b"xx"
+    sources[3] = opened(dicom.head() + odd + dicom.element(0x00091011, "US") * 1_500_000)  # as objects, half a gigabyte
+    reports = await workers.read(sources)
+    assert (reports[3].verdict, reports[3].why) == (ReadVerdict.DIED, "reading it needed too much memory")
+    assert [report.verdict for report in reports].count(ReadVerdict.INSTANCE) == 9
+    await workers.read(sources[:3])
+    assert all(resident_peak(pid) < 100 << 20 for pid in workers.memory_pids)  # it was replaced
 
 
 async def test_a_worker_that_stops_is_killed_when_its_time_is_over(dicom, opened):
@@ -155,7 +172,9 @@ async def test_a_worker_gets_descriptors_that_it_cannot_write_to(dicom, workers)
 
 
 async def test_hostile_files_get_their_verdicts_from_the_sandbox(dicom, opened, workers):
-    bottomless = dicom.element(0x00081140, "SQ", b"", dicom.undefined) + dicom.implicit(0xFFFEE000, b"", dicom.undefined)
+    bottomless = dicom.element(0x00081140, "SQ", b"", dicom.undefined) + dicom.implicit(
+        0xFFFEE000, b"", dicom.undefined
+    )
     odd = struct.pack("<HH2sH", 0x0009, 0x1010, b"ZZ", 2) + b"xx"
     sources = [
         opened(dicom.head() + bottomless * 100_000),
@@ -194,9 +213,11 @@ asyncio.run(main())
 async def test_nothing_outlives_a_node_that_is_killed(dicom, tmp_path):
     path = tmp_path / "image"
     path.write_bytes(dicom.file())
-    with subprocess.Popen([sys.executable, "-c", ORPHANS, path], stdout=subprocess.PIPE, cwd="/") as node:
-        pids = [int(word) for word in (await asyncio.to_thread(node.stdout.readline)).split()]
-        assert len(pids) == 2
-        assert all(map(is_running, pids))
-        node.kill()
+    pipe = asyncio.subprocess.PIPE
+    node = await asyncio.create_subprocess_exec(sys.executable, "-c", ORPHANS, path, stdout=pipe, cwd="/")
+    pids = [int(word) for word in (await node.stdout.readline()).split()]
+    assert len(pids) == 2
+    assert all(map(is_running, pids))
+    node.kill()
+    await node.wait()
     await until(lambda: not any(map(is_running, pids)))

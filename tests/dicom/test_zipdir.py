@@ -33,7 +33,11 @@ def test_entries_are_what_zipfile_says(directory):
     entries, fd = directory(data)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for entry, info in zip(entries, archive.infolist(), strict=True):
-            assert (entry.name, entry.size, entry.compressed_size) == (info.filename, info.file_size, info.compress_size)
+            assert (entry.name, entry.size, entry.compressed_size) == (
+                info.filename,
+                info.file_size,
+                info.compress_size,
+            )
             assert (entry.crc, entry.method, entry.header_offset) == (info.CRC, info.compress_type, info.header_offset)
             assert entry.is_folder == info.is_dir()
             assert data_offset(fd, entry) == info.header_offset + 30 + len(info.filename.encode())
