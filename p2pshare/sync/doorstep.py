@@ -5,8 +5,6 @@ Rule 1: a flood of strangers costs a fixed number of sockets, and one address on
 
 from collections import Counter
 
-from p2pshare.model import limits
-
 
 class Doorstep:
     """Sockets that are not authenticated yet, by address."""
@@ -29,8 +27,3 @@ class Doorstep:
         self._standing[address] -= 1
         if not self._standing[address]:
             del self._standing[address]
-
-
-def usual_doorstep() -> Doorstep:
-    """A doorstep with the limits of docs/protocol.md §1."""
-    return Doorstep(limits.HANDSHAKE_SOCKETS, limits.HANDSHAKE_SOCKETS_PER_ADDRESS)

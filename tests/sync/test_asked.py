@@ -86,8 +86,8 @@ def test_an_object_that_was_not_asked_for_ends_it() -> None:
         asked_for(SCAN).take(chunk(OTHER, 0))
 
 
-def test_a_chunk_cut_short_is_the_wrong_one() -> None:
-    with pytest.raises(WrongChunk):
+def test_a_chunk_cut_short_is_the_wrong_one_before_it_is_hashed() -> None:
+    with pytest.raises(WrongChunk, match="length"):
         asked_for(SCAN).take(Chunk(SCAN.shape.id, 0, Sealed(SCAN.chunks[0][:-1])))
 
 

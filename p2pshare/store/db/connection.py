@@ -50,7 +50,7 @@ _ERRORS: Final[dict[int, tuple[type[LocalError], str]]] = {
     13: (DiskTrouble, "there is no space left for the database"),  # SQLITE_FULL
     14: (DiskTrouble, "the database cannot be opened"),  # SQLITE_CANTOPEN
     15: (VaultBusy, ""),  # SQLITE_PROTOCOL: too many processes raced for the WAL
-    26: (DamagedDatabase, "it does not open with the vault's key"),  # SQLITE_NOTADB
+    26: (DamagedDatabase, "it is not what was written, or its key is another"),  # SQLITE_NOTADB
 }
 
 # At DEBUG aiosqlite logs every statement with its parameters, which are keys and names.

@@ -12,9 +12,9 @@ import sqlite3  # only for its tokenizer
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from p2pshare.errors import AlreadyExists, DamagedDatabase, DiskTrouble, Unsupported, VaultBusy
+from p2pshare.errors import AlreadyExists, DamagedDatabase, DiskTrouble, LocalError, Unsupported, VaultBusy
 from p2pshare.store.db.connection import Connection, Row, Value, key_literal, to_the_end
 from p2pshare.store.db.transaction import Transaction, written
 from p2pshare.store.diskio import disk_trouble, sync_folder
@@ -75,7 +75,12 @@ class Database:
     async def rows(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """All rows of a query, as last committed by whichever process."""
         await self._connected.wait()
-        return await _there(self._reader).fetch(sql, params)
+        reader = _there(self._reader)
+        try:
+            return await reader.fetch(sql, params)
+        except DamagedDatabase:
+            await to_the_end(self._renew_reader(reader))
+            raise
 
     async def row(self, sql: str, params: Sequence[Value] = ()) -> Row | None:
         """The first row of a query, or None."""
@@ -150,7 +155,7 @@ class Database:
         async with self._alone():
             await to_the_end(self._rekey(new_key))
 
-    async def __aenter__(self) -> "Database":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -172,6 +177,9 @@ class Database:
             self._holder = asyncio.current_task()
             try:
                 yield _there(self._writer)
+            except DamagedDatabase:
+                await to_the_end(self._renew_writer())
+                raise
             finally:
                 self._holder = None
 
@@ -202,14 +210,35 @@ class Database:
                 self._connected.set()  # even if it stays closed: queries that wait must come to know
 
     async def _connect(self) -> None:
-        if self.read_only:
-            # Without a WAL there is nothing but the file; with one, SQLite needs its -shm, and says so if it cannot.
-            flags = "mode=ro" if _has_content(_beside(self.path, "-wal")) else "immutable=1"
-            self._reader = await Connection.open(self.path, flags, self._key)
-        else:
-            self._writer = await Connection.open(self.path, "mode=rw", self._key, "journal_mode = WAL")
-            self._reader = await Connection.open(self.path, "mode=rw", self._key, "query_only = ON")
+        if not self.read_only:
+            self._writer = await self._open_writer()
+        self._reader = await self._open_reader()
         self._connected.set()
+
+    async def _open_writer(self) -> Connection:
+        return await Connection.open(self.path, "mode=rw", self._key, "journal_mode = WAL")
+
+    async def _open_reader(self) -> Connection:
+        if not self.read_only:
+            return await Connection.open(self.path, "mode=rw", self._key, "query_only = ON")
+        # Without a WAL there is nothing but the file; with one, SQLite needs its -shm, and says so if it cannot.
+        flags = "mode=ro" if _has_content(_beside(self.path, "-wal")) else "immutable=1"
+        return await Connection.open(self.path, flags, self._key)
+
+    # A connection on which SQLCipher met a damaged page reads nothing more, not even sound pages: take a fresh one.
+
+    async def _renew_reader(self, reader: Connection) -> None:
+        with suppress(LocalError):  # what matters is the damage, which is being raised
+            fresh = await self._open_reader()
+            if self._reader is reader and self._connected.is_set():
+                self._reader, fresh = fresh, reader
+            await fresh.close()
+
+    async def _renew_writer(self) -> None:
+        with suppress(LocalError):
+            fresh, worn = await self._open_writer(), _there(self._writer)
+            self._writer = fresh
+            await worn.close()
 
     async def _disconnect(self) -> None:
         reader, writer = self._reader, self._writer
@@ -248,12 +277,15 @@ class Database:
 
 
 def _statements(script: str) -> Iterator[str]:
+    *pieces, rest = script.split(";")
     statement = ""
-    for piece in script.split(";")[:-1]:
+    for piece in pieces:
         statement += piece + ";"
         if sqlite3.complete_statement(statement):  # not so inside a trigger, a text or a comment
             yield statement
             statement = ""
+    if (statement + rest).strip():
+        yield statement + rest
 
 
 def _there(connection: Connection | None) -> Connection:

@@ -22,7 +22,7 @@ from p2pshare.model.card import KnownDevice
 from p2pshare.model.ids import DeviceId
 from p2pshare.model.ports import Link, PeerIdentity
 from p2pshare.sync.address import join_address, split_address
-from p2pshare.sync.carriers.base import Identity, OnLink
+from p2pshare.sync.carriers.base import Identity, Listener, OnLink
 from p2pshare.sync.carriers.gate import Gate, GateServer
 from p2pshare.sync.carriers.links import (
     CLOSE_SECONDS,
@@ -43,7 +43,7 @@ _NOBODY: Final = "http://p2pshare/"  # the connection is open already; the reque
 _UNSAID: Final = ("User-Agent", "Accept", "Accept-Encoding")
 
 
-class DirectListener:
+class DirectListener(Listener):
     """Listens at one address, and runs `on_link` for each device that showed who it is."""
 
     def __init__(

@@ -20,6 +20,9 @@ MESSAGE_BOUND: Final = limits.FRAME_MAX + 1  # aiohttp refuses what is as long a
 HEARTBEAT_SECONDS: Final = 20.0  # anything that arrives counts as a sign of life; then a ping, and half as long again
 CLOSE_SECONDS: Final = 2.0  # how long the other side may take to read the rest and agree that it is over
 
+_PAUSE_AFTER: Final = 256 * limits.KIB  # bytes, with so many for each frame whatever its size
+_FRAME_COST: Final = 4 * limits.KIB
+
 WebSocket = web.WebSocketResponse[bool] | aiohttp.ClientWebSocketResponse[bool]
 
 
@@ -67,11 +70,17 @@ class WebSocketLink:
         self._socket = socket
         self._transport = transport
         self._on_close = on_close
+        self._since_pause = 0
 
     async def send(self, frame: bytes | bytearray | memoryview | Sequence[bytes | memoryview]) -> None:
         """Send one frame, waiting while the other side is slow. Raises `Unreachable` when the link is gone."""
         whole = frame if isinstance(frame, bytes | bytearray | memoryview) else b"".join(frame)
         await send_message(self._socket, whole)
+        # Sending to a fast reader never waits; the loop must run all the same, or it cannot tell that the link is gone.
+        self._since_pause += _FRAME_COST + len(whole)
+        if self._since_pause > _PAUSE_AFTER:
+            self._since_pause = 0
+            await asyncio.sleep(0)
 
     async def receive(self) -> bytes | None:
         """The next frame, or None when the other side closed. Raises as `receive_message` does."""

@@ -38,7 +38,7 @@ async def test_a_wrong_key_fails_when_opening_and_leaves_no_thread(tmp_path: Pat
     await connection.run("CREATE TABLE t (a)")
     await connection.close()
     threads = set(threading.enumerate())
-    with pytest.raises(DamagedDatabase, match="vault's key") as caught:
+    with pytest.raises(DamagedDatabase, match="key is another") as caught:
         await opened(tmp_path / "a.db", bytes(32))
     assert not [thread for thread in set(threading.enumerate()) - threads if "asyncio" not in thread.name]
     assert bytes(32).hex() not in repr(caught.value)

@@ -40,10 +40,13 @@ async def test_a_block_that_ends_is_kept(db: Database) -> None:
 
 
 async def test_a_block_that_raises_leaves_nothing(db: Database) -> None:
-    with pytest.raises(LookupError):
+    async def write() -> None:
         async with db.transaction() as tx:
             await tx.insert("INSERT INTO word (word) VALUES (?)", ("one",))
             raise LookupError
+
+    with pytest.raises(LookupError):
+        await write()
     assert await words(db) == []
 
 
@@ -132,13 +135,16 @@ async def test_an_engine_write_needs_the_term_of_now(db: Database, kind: str) ->
 
 
 async def test_when_the_disk_is_full_nothing_of_the_block_is_kept_even_if_it_goes_on(db: Database) -> None:
-    with pytest.raises(DiskTrouble):
+    async def write() -> None:
         async with db.transaction() as tx:
             await tx.rows("PRAGMA max_page_count = 12")
             await tx.insert("INSERT INTO word (word) VALUES ('before')")
             with pytest.raises(DiskTrouble, match="no space"):
                 await tx.insert("INSERT INTO word (word) VALUES (hex(zeroblob(500000)))")
             await tx.insert("INSERT INTO word (word) VALUES ('after')")
+
+    with pytest.raises(DiskTrouble, match="rolled back"):
+        await write()
     assert await words(db) == []
     async with db.transaction() as tx:
         await tx.insert("INSERT INTO word (word) VALUES ('small')")
@@ -152,7 +158,7 @@ async def test_progress_does_not_wait_for_the_disk_and_the_next_write_does(db: D
     async with db.transaction() as tx:
         assert await tx.row("PRAGMA synchronous") == (2,)
     with pytest.raises(LookupError):
-        async with db.progress() as tx:
+        async with db.progress():
             raise LookupError
     async with db.transaction() as tx:
         assert await tx.row("PRAGMA synchronous") == (2,)

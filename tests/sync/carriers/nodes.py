@@ -1,12 +1,15 @@
 """Two nodes that know each other, one of them listening on this computer, and strangers who do not."""
 
 import asyncio
+import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from p2pshare.crypto.certificate import certificate_digest, new_certificate
+from p2pshare.crypto.channel import knock
 from p2pshare.crypto.keys import SigningKey, device_id, new_knock_key, person_id
 from p2pshare.model import limits
 from p2pshare.model.card import KnownDevice, Prekey
@@ -15,9 +18,18 @@ from p2pshare.model.ports import Link
 from p2pshare.sync.carriers.base import Contact
 from p2pshare.sync.carriers.direct import DirectListener, dial
 from p2pshare.sync.doorstep import Doorstep
-from p2pshare.sync.tls import client_context
+from p2pshare.sync.tls import client_context, server_context
 
 SECONDS = 5  # within which whatever should happen here has happened
+
+
+UPGRADE = (
+    "Host: p2pshare",
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+)
 
 
 class Node:
@@ -86,8 +98,11 @@ async def listening(
     listener = DirectListener(server, on_link, deadline=deadline, doorstep=step)
     nodes = Listening(server, client, listener, step)
     await listener.start(host, 0)
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
     try:
         yield nodes
+        assert faults == []
     finally:
         for link in nodes.dialled:
             await link.close()
@@ -145,6 +160,40 @@ class Stranger:
 
     def leaves(self) -> None:
         self.writer.transport.abort()
+
+
+@asynccontextmanager
+async def somebody_else(
+    answers: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], *, tls: bool = True
+) -> AsyncIterator[str]:
+    """Where somebody listens who is no node of ours; at the end, all that they did is over."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await answers(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.transport.abort()
+
+    context = server_context(new_certificate()) if tls else None
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
+        yield "{}:{}".format(*server.sockets[0].getsockname())
+    async with asyncio.timeout(SECONDS):
+        await asyncio.gather(*tasks)
+    await asyncio.sleep(0.02)  # for the loop to close what was aborted
+
+
+def request(digits: str, *headers: str, line: str = "GET /{} HTTP/1.1") -> bytes:
+    return "\r\n".join((line.format(digits), *headers, "", "")).encode()
+
+
+def right_knock(nodes: Listening, stranger: Stranger) -> str:
+    return knock(nodes.server.knock_keys[0], certificate_digest(stranger.certificate), os.urandom(32))
 
 
 def free_port() -> int:
