@@ -157,6 +157,20 @@ class NeedsInput(LocalError):
     exit_code = 9
 
 
+class NotConfirmed(NeedsInput):
+    """What was typed is not what was asked for, so nothing was changed. Run it again to go on; --yes does not ask."""
+
+
+class Interrupted(LocalError):
+    """It was interrupted. What was stored is safe; the same command goes on where it stopped."""
+
+    exit_code = 130
+
+
+class Fault(LocalError):
+    """This is a fault in p2pshare itself. What was stored is safe. Please report it; -v shows where it happened."""
+
+
 # --- what others sent -------------------------------------------------------------------------------------
 
 

@@ -11,10 +11,11 @@ from p2pshare.service.clock import Clock, system_clock
 from p2pshare.service.importing import Importer, Told
 from p2pshare.service.inbox import Inbox
 from p2pshare.service.library import Library
+from p2pshare.service.memory import reuse_large_buffers
 from p2pshare.service.offers import Offers
 from p2pshare.service.people import People
 from p2pshare.service.upkeep import Upkeep
-from p2pshare.store import snapshots
+from p2pshare.store import erasing, snapshots
 from p2pshare.store.vault import Vault
 
 
@@ -53,9 +54,14 @@ class Node:
 
 @asynccontextmanager
 async def opened(path: Path, secret: Secret, now: Clock = system_clock) -> AsyncIterator[Node]:
-    """The vault at `path`, open while the block runs; a snapshot is written if something worth one changed."""
+    """The vault at `path`, open while the block runs; a snapshot is written if something worth one changed.
+
+    An erasure that was interrupted is finished first.
+    """
     vault = await Vault.open(path, secret)
     try:
+        if not vault.db.read_only:
+            await erasing.finish_left_over(vault, now())
         yield Node(vault, now)
         if not vault.db.read_only:
             await snapshots.write_if_needed(vault, now())
@@ -80,6 +86,7 @@ async def importing(
     """An open vault with an importer, whose sandboxed readers start before any key exists."""
     from p2pshare.dicom.workers import Workers
 
+    reuse_large_buffers()
     async with await Workers.start() as workers, opened(path, secret, now) as node:
         yield node, Importer(node.vault, workers, now, told, keep_unreadable=keep_unreadable)
 
@@ -93,5 +100,6 @@ async def serve(
     from p2pshare.engine.engine import Engine
     from p2pshare.engine.pace import Pace
 
+    reuse_large_buffers()
     async with await Workers.start() as workers, opened(path, secret, now) as node:
         await Engine(node.vault, workers, now, Pace(bytes_per_second)).run(*listen, ready)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from p2pshare.cli.context import secret_for, vault_of
-from p2pshare.cli.output import Output, size_text
+from p2pshare.cli.output import Output, counted, size_text
 from p2pshare.cli.scan import scan_value
 from p2pshare.model.dicom import FileOutcome
 from p2pshare.model.text import shown
@@ -43,14 +43,14 @@ async def import_files(args: argparse.Namespace, out: Output) -> int:
 def _sentence(counts: dict[str, int], *, dry_run: bool) -> str:
     stored = counts["stored"] + counts["conflict"]
     verb = "would be stored" if dry_run else "saved"
-    parts = [f"{stored} images {verb}"]
-    parts += [f"{counts['duplicate']} were here already"] if counts["duplicate"] else []
-    parts += (
-        [f"{counts['conflict']} share an identifier with different images; all are kept"] if counts["conflict"] else []
-    )
-    parts += [f"{counts['skipped']} files are not images"] if counts["skipped"] else []
-    parts += [f"{counts['unreadable']} could not be read"] if counts["unreadable"] else []
-    return "; ".join(parts) + "."
+    more = {
+        "duplicate": "already here",
+        "conflict": "with the identifier of another image, both kept",
+        "skipped": "passed over",
+        "unreadable": "could not be read",
+    }
+    parts = [f"{counts[outcome]} {what}" for outcome, what in more.items() if counts[outcome]]
+    return "; ".join([f"{counted(stored, 'image')} {verb}", *parts]) + "."
 
 
 def _progress(progress: ImportProgress) -> str:

@@ -4,8 +4,8 @@ import argparse
 from typing import Any
 
 from p2pshare.cli.context import open_node
-from p2pshare.cli.output import Output, date_text, name_text, size_text, table
-from p2pshare.model.text import shown, shown_lines
+from p2pshare.cli.output import Output, counted, date_text, name_text, size_text, table
+from p2pshare.model.text import shown
 from p2pshare.service.inbox import Offered
 
 OK = 0
@@ -17,13 +17,13 @@ async def ls(args: argparse.Namespace, out: Output) -> int:
         offers = await node.inbox.listed()
     rows = [
         [
-            o.share.share.hex()[:8], o.name + ("" if o.verified else " (not verified)"), o.share.state.value,
+            o.share.share.hex()[:8], "ok verified" if o.verified else "? not verified", o.name, o.share.state.value,
             f"{o.share.chunks_done}/{o.share.chunks_total}", "; ".join(s.description or "scan" for s in o.share.scans),
             o.share.question.split("\n", 1)[0],
         ]
         for o in offers
     ]  # fmt: skip
-    lines = table(["ID", "FROM", "STATE", "PIECES", "SCANS", "QUESTION"], rows, plain=out.plain)
+    lines = table(["ID", "", "FROM", "STATE", "PIECES", "SCANS", "QUESTION"], rows, plain=out.plain)
     out.data({"inbox": [_value(o) for o in offers]}, lines if offers else ["Nothing was offered to you yet."])
     return OK
 
@@ -77,13 +77,12 @@ def _value(offer: Offered) -> dict[str, Any]:
 
 def _lines(offer: Offered, out: Output) -> list[str]:
     share = offer.share
-    lines = [
-        out.bold(shown(f"From {offer.name}{'' if offer.verified else ' (not verified: compare the eight words)'}")),
-        *(f"  | {line}" for line in shown_lines(share.question) if share.question),
-    ]
+    mark = "Verified" if offer.verified else "Not verified (compare the eight words)"
+    lines = [out.bold(shown(f"{mark}: {offer.name}")), *(out.quoted(share.question) if share.question else [])]
     lines += [
-        shown(f"{name_text(s.patient)} · {s.description or 'scan'} · {date_text(s.date)} · {s.instances} images")
+        shown(f"{name_text(s.patient)} · {s.description or 'scan'} · {date_text(s.date)} · {images}")
         for s in share.scans
+        for images in [counted(s.instances, "image")]
     ]
     lines.append(
         f"{share.state.value}, {size_text(share.stored_bytes)} to fetch"

@@ -32,7 +32,8 @@ async def add(args: argparse.Namespace, out: Output) -> int:
         lines += [
             "Both of you see eight words. Read them to each other on the phone:",
             f"    {person.words}",
-            f'If they are the same:  p2pshare person verify {shown(person.name)!r} --words "…"',
+            # by the ID: a name may be anything, and this line is made to be copied into a shell
+            f'If they are the same:  p2pshare person verify {person.person.hex()[:8]} --words "…"',
         ]
     out.data(_value(person), lines)
     return OK
@@ -42,11 +43,8 @@ async def ls(args: argparse.Namespace, out: Output) -> int:
     """List people."""
     async with open_node(args) as node:
         people = await node.people.listed()
-    rows = [
-        [p.name, p.person.hex()[:8], _mark(p), p.address, p.trouble]
-        for p in people
-    ]  # fmt: skip
-    lines = table(["NAME", "ID", "", "ADDRESS", "TROUBLE"], rows, plain=out.plain)
+    rows = [[p.person.hex()[:8], _mark(p), p.name, p.address, p.trouble] for p in people]
+    lines = table(["ID", "", "NAME", "ADDRESS", "TROUBLE"], rows, plain=out.plain)
     empty = "Nobody yet. Give somebody your card (`p2pshare person card -o FILE`) and add theirs."
     out.data({"people": [_value(p) for p in people]}, lines if people else [empty])
     return OK

@@ -4,11 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from p2pshare.cli.context import confirmed, open_node
-from p2pshare.cli.output import Output, date_text, name_text, size_text, table
-from p2pshare.errors import NeedsInput
+from p2pshare.cli.context import confirm, open_node
+from p2pshare.cli.output import Output, counted, date_text, name_text, size_text, table
 from p2pshare.model.text import shown
-from p2pshare.store.scans import Scan
+from p2pshare.service.library import Scan
 
 OK = 0
 
@@ -25,7 +24,7 @@ async def ls(args: argparse.Namespace, out: Output) -> int:
 async def find(args: argparse.Namespace, out: Output) -> int:
     """Find scans."""
     async with open_node(args) as node:
-        scans = await node.library.found(args.text)
+        scans = await node.library.found(" ".join(args.text))
     out.data({"scans": [scan_value(s) for s in scans]}, _list(scans, out, "Nothing found."))
     return OK
 
@@ -54,11 +53,12 @@ async def show(args: argparse.Namespace, out: Output) -> int:
         [str(s.number if s.number is not None else ""), s.modality, s.description, s.body_part, str(s.instances)]
         for s in details.series
     ]
+    facts = [scan.institution, f"{scan.series} series", counted(scan.instances, "image"), size_text(scan.bytes)]
     lines = [
         out.bold(
             shown(f"{scan.description or 'scan'} · {date_text(scan.study_date)} · {name_text(scan.patient_name)}")
         ),
-        shown(f"{scan.institution} · {scan.series} series · {scan.instances} images · {size_text(scan.bytes)}"),
+        shown(" · ".join(fact for fact in facts if fact)),
         f"ID {scan.scan.hex()}",
         *table(heads, rows, plain=out.plain),
         *(f"note: {shown(note)}" for note in details.notes),
@@ -76,7 +76,7 @@ async def export(args: argparse.Namespace, out: Output) -> int:
         )
     value = [{"path": str(f.path), "sop_uid": f.sop_uid, "sha256": f.sha256} for f in files]
     lines = [
-        f"{len(files)} files written to {shown(str(folder))}, each byte for byte as it came in. They are not encrypted."
+        f"{counted(len(files), 'file')} written to {shown(str(folder))}, byte for byte as imported, and not encrypted."
     ]
     out.data({"files": value}, lines)
     return OK
@@ -86,10 +86,8 @@ async def erase(args: argparse.Namespace, out: Output) -> int:
     """Erase a scan for good."""
     async with open_node(args) as node:
         scan = await node.library.find(args.scan)
-        word = scan.scan.hex()[:6]
-        question = f"Erase {scan.description or 'this scan'}, {scan.instances} images, for good? This cannot be undone."
-        if not confirmed(args, question, word):
-            raise NeedsInput("the scan was not erased")
+        what = f"{scan.description or 'this scan'}, {counted(scan.instances, 'image')}"
+        confirm(args, f"Erase {what}, for good? This cannot be undone.", scan.scan.hex()[:6], out)
         await node.library.erase(scan.scan.hex())
     advice = (
         "It is no longer in this vault. Copies of the vault made earlier, and people you shared it with, still have it."

@@ -6,15 +6,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from p2pshare.cli.context import confirmed, open_node
-from p2pshare.cli.output import Output, size_text, table
-from p2pshare.errors import NeedsInput, NotFound, UsageError
+from p2pshare.cli.context import confirm, open_node
+from p2pshare.cli.output import Output, counted, size_text, table
+from p2pshare.errors import NotFound
 from p2pshare.model.text import shown
 from p2pshare.model.views import ENDED, ShareState
 from p2pshare.node import Node
-from p2pshare.service.offers import read_question
+from p2pshare.service.offers import Share, read_question
 from p2pshare.service.reasons import why
-from p2pshare.store.shares import Share
 
 OK, QUEUED, REFUSED = 0, 6, 8
 _POLL_SECONDS = 0.1
@@ -25,17 +24,13 @@ _ORDER = [ShareState.QUEUED, ShareState.OFFERED, ShareState.ACCEPTED, ShareState
 async def create(args: argparse.Namespace, out: Output) -> int:
     """Offer scans to a person."""
     question = read_question(Path(args.question_file)) if args.question_file else ""
-    if args.expires_days is not None and args.expires_days < 1:
-        raise UsageError("--expires-days takes a number from 1 on")
     async with open_node(args) as node:
         expires = node.now() + 86400 * args.expires_days if args.expires_days else None
         share = await node.offers.create(args.to, args.scan, question, expires=expires, unverified=args.unverified)
         found = await node.offers.find(share.hex())
         reason = await why(node.vault, found)
-    lines = [
-        f"Share {share.hex()[:8]}: {found.objects} images, {size_text(found.stored_bytes)} encrypted, queued.",
-        shown(f"Now: {reason}"),
-    ]
+    what = f"{counted(found.objects, 'image')}, {size_text(found.stored_bytes)} encrypted"
+    lines = [f"Share {share.hex()[:8]}: {what}, queued.", shown(f"Now: {reason}")]
     out.data({"share": share.hex()}, lines)
     return OK
 
@@ -51,7 +46,7 @@ async def ls(args: argparse.Namespace, out: Output) -> int:
         for s, r in zip(shares, reasons, strict=True)
     ]
     rows = [
-        [s.share.hex()[:8], names.get(s.person, ""), s.state.value, f"{s.chunks_done}/{s.chunks_total}", r]
+        [s.share.hex()[:8], names.get(s.person, ""), s.state.value, f"{s.chunks_done}/{s.chunks_total}", _told(s, r)]
         for s, r in zip(shares, reasons, strict=True)
     ]
     lines = table(["ID", "TO", "STATE", "PIECES", "WHY"], rows, plain=out.plain)
@@ -71,7 +66,7 @@ async def status(args: argparse.Namespace, out: Output) -> int:
             await asyncio.sleep(_POLL_SECONDS)
             share = await node.offers.find(share.share.hex())
         reason = await why(node.vault, share)
-    out.data(_value(share, reason), [shown(f"{share.share.hex()[:8]} is {share.state.value}: {reason}")])
+    out.data(_value(share, reason), [shown(f"{share.share.hex()[:8]} is {share.state.value}: {_told(share, reason)}")])
     if not args.wait or (share.state in _ORDER and _reached(share, ShareState(args.until))):
         return OK
     return REFUSED if share.state in ENDED else QUEUED
@@ -82,8 +77,7 @@ async def revoke(args: argparse.Namespace, out: Output) -> int:
     async with open_node(args) as node:
         share = await node.offers.find(args.id)
         question = "Revoking stops new downloads and asks for erasure. It cannot recall copies."
-        if not confirmed(args, question, share.share.hex()[:6]):
-            raise NeedsInput("the share was not revoked")
+        confirm(args, question, share.share.hex()[:6], out)
         share = await node.offers.revoke(share.share.hex())
         reason = await why(node.vault, share)
     out.data(_value(share, reason), ["Revoked: nothing more is sent. Copies that arrived cannot be recalled."])
@@ -118,6 +112,11 @@ def _reached(share: Share, until: ShareState) -> bool:
     if share.state not in _ORDER:
         return True
     return _ORDER.index(share.state) >= _ORDER.index(until)
+
+
+def _told(share: Share, reason: str) -> str:
+    """The reason, marked where it is the recipient's words and not ours."""
+    return f"they wrote: {reason}" if share.state is ShareState.DECLINED else reason
 
 
 def _value(share: Share, reason: str) -> dict[str, Any]:

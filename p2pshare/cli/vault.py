@@ -3,11 +3,12 @@
 import argparse
 import datetime as dt
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 
-from p2pshare.cli.context import open_node, passphrase, settings, vault_of
-from p2pshare.cli.output import Output, size_text, table
+from p2pshare.cli.context import new_passphrase, open_node, vault_of
+from p2pshare.cli.output import Output, counted, size_text, table
 from p2pshare.errors import AlreadyExists, UsageError
 from p2pshare.model.limits import NAME_MAX
 from p2pshare.model.text import shown
@@ -19,15 +20,16 @@ from p2pshare.service.unlocking import Secret
 
 OK, INTEGRITY = 0, 5
 
+_HEX_ID = re.compile(r"\b[0-9a-f]{32}(?:[0-9a-f]{32})?\b")
+
 
 async def setup(args: argparse.Namespace, out: Output) -> int:
     """Make a vault with a passphrase, a recovery sheet and, if asked to, a key file."""
     path = vault_of(args)
     if not args.name.strip() or len(args.name) > NAME_MAX:
         raise UsageError(f"a name has 1 to {NAME_MAX} characters")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise AlreadyExists(str(path))
-    secret = passphrase(args, settings(), "New passphrase: ")
+    _refuse_to_replace(path, args.recovery_file, args.key_file)
+    secret = new_passphrase(args, out)
     if unlocking.is_weak(secret):
         out.say(
             "This passphrase is short. Six random words would be safe: nobody can reset it, but a thief can guess it."
@@ -70,8 +72,10 @@ async def check(args: argparse.Namespace, out: Output) -> int:
     lines = [shown(f"{p.what}{': ' + ', '.join(p.scans) if p.scans else ''}") for p in found]
     how = "Every byte was read and compared." if args.read_data else "Add --read-data to read every image."
     if found:
-        lines.append("Keep the vault's folder as it is. Whoever sent or received a damaged scan may still hold it.")
-    else:
+        lines.append("Keep the vault's folder as it is: do not delete or repair anything in it by hand.")
+    if any(p.scans for p in found):
+        lines.append("Whoever sent you a damaged scan, or received it from you, may still hold it whole.")
+    if not found:
         lines = [f"Everything is here and as it was written. {how}"]
     out.data({"ok": not found, "problems": [{"what": p.what, "scans": list(p.scans)} for p in found]}, lines)
     return INTEGRITY if found else OK
@@ -109,11 +113,10 @@ async def status(args: argparse.Namespace, out: Output) -> int:
     """Show what the vault holds, who sends and receives for it, and what waits."""
     async with open_node(args) as node:
         scans = await node.library.listed()
-        engine = await node.vault.db.row("SELECT pid, address FROM engine")
+        address = await node.upkeep.serving()
         waiting = [s for s in await node.offers.listed() if s.state not in ENDED]
         reasons = [await why(node.vault, s) for s in waiting]
         authentic = node.vault.header_authentic
-    address = str(engine[1]) if engine and engine[0] else ""
     value = {
         "vault": str(vault_of(args)), "scans": len(scans), "bytes": sum(s.bytes for s in scans), "serving": address,
         "waiting": [
@@ -121,7 +124,7 @@ async def status(args: argparse.Namespace, out: Output) -> int:
         ],
     }  # fmt: skip
     lines = [
-        f"{len(scans)} scans, {size_text(sum(s.bytes for s in scans))}, in {shown(str(vault_of(args)))}",
+        f"{counted(len(scans), 'scan')}, {size_text(sum(s.bytes for s in scans))}, in {shown(str(vault_of(args)))}",
         f"Sending and receiving at {address}." if address else "Not sending or receiving: start `p2pshare serve`.",
     ]
     if not authentic:
@@ -139,4 +142,20 @@ def _when(seconds: int) -> str:
 
 
 def _details(detail: str) -> str:
-    return ", ".join(f"{key} {value}" for key, value in json.loads(detail).items())
+    return ", ".join(f"{key} {_HEX_ID.sub(_begin, str(value))}" for key, value in json.loads(detail).items())
+
+
+def _begin(hex_id: re.Match[str]) -> str:
+    return hex_id[0][:8]
+
+
+def _refuse_to_replace(path: Path, *files: str | None) -> None:
+    """See before a person is asked for anything whether what is to be made is there already."""
+    try:
+        taken = [Path(f) for f in files if f and Path(f).exists()]
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            taken.append(path)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    if taken:
+        raise AlreadyExists(str(taken[0]))

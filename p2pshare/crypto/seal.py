@@ -77,7 +77,9 @@ def check_letter(letter: Letter, sender_public: bytes) -> LetterHash:
     sizes = (len(letter.sender), len(letter.recipient), len(letter.epoch), len(letter.previous))
     if sizes != (_ID_SIZE, _ID_SIZE, _SHORT_ID_SIZE, _ID_SIZE) or letter.number < 1:
         raise Malformed("a letter")
-    if letter.number > 1 and letter.previous == NO_LETTER:  # the first of a later epoch names the last of the one before
+    if (
+        letter.number > 1 and letter.previous == NO_LETTER
+    ):  # the first of a later epoch names the last of the one before
         raise Malformed("a letter whose number does not fit the one that it follows")
     if letter.sender != device_id(sender_public):
         raise Forged("a letter of another device")

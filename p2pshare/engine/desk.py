@@ -12,7 +12,7 @@ from typing import Final
 
 from p2pshare.engine.changes import Changes
 from p2pshare.engine.pace import Pace
-from p2pshare.errors import DamagedPack, NotFound, PersonBlocked, PolicyRefusal, RemoteError
+from p2pshare.errors import DamagedPack, LocalError, NotFound, PersonBlocked, PolicyRefusal, RemoteError
 from p2pshare.model.ids import Epoch, ObjectId, PackId, ShareId
 from p2pshare.model.ports import ChunkRun, MissingChunks, PeerIdentity, Sealed, StoredChunk
 from p2pshare.model.views import ShareState
@@ -214,6 +214,6 @@ class VaultDesk:
     async def closed(self) -> None:
         """See `Desk`."""
         for arrival in self._arrivals.values():
-            with suppress(RemoteError, DamagedPack):
+            with suppress(RemoteError, LocalError):  # what is not durable now is asked for again
                 await arrival.flush()
         self._arrivals.clear()

@@ -2,14 +2,17 @@
 
 Rule 1: it holds the engine lock and a term number; every write it makes checks the term.
 Rule 2: one TaskGroup owns every task; cancelling `run` ends them all and says goodbye to whoever is connected.
+Rule 3: a full disk or a busy vault stops nothing for good: it is logged, and tried again.
 """
 
 import asyncio
+import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from p2pshare.crypto.keys import SigningKey
@@ -18,9 +21,10 @@ from p2pshare.engine.changes import Changes
 from p2pshare.engine.desk import VaultDesk
 from p2pshare.engine.outbox import Outbox
 from p2pshare.engine.pace import Pace
-from p2pshare.errors import Damaged, LocalError
+from p2pshare.engine.strangers import Strangers
+from p2pshare.errors import Damaged, DiskTrouble, EngineTaken, LocalError, P2PShareError, VaultBusy
 from p2pshare.model.card import KnownDevice
-from p2pshare.model.ids import DeviceId
+from p2pshare.model.ids import DeviceId, ShareId
 from p2pshare.model.ports import Link
 from p2pshare.model.views import ShareState
 from p2pshare.service.clock import Clock
@@ -28,14 +32,15 @@ from p2pshare.service.layouts import BASE_MISSING
 from p2pshare.service.offers import Offers
 from p2pshare.service.opening import Opening
 from p2pshare.service.people import People
-from p2pshare.store import audit, people, shares, snapshots
+from p2pshare.store import audit, erasing, people, shares, snapshots
 from p2pshare.store.locks import EngineLock
-from p2pshare.store.shares import Direction
+from p2pshare.store.shares import Direction, Share
 from p2pshare.store.vault import Vault
 from p2pshare.sync.carriers.base import Contact
 from p2pshare.sync.transfer import Ended, EndReason, run_session
 
 _UPKEEP_SECONDS: Final = 60.0
+_TROUBLE_SECONDS: Final = 5.0
 _DOUBLE_SECONDS: Final = 2.0  # two links made within this time were dialed by both sides at once
 
 
@@ -84,6 +89,8 @@ class Engine:
         self._pace = pace or Pace(None)
         self._changes = Changes(vault.db)
         self._live: dict[DeviceId, _Live] = {}
+        self._strangers = Strangers()
+        self._not_before: dict[ShareId, float] = {}
         self._term = 0
 
     async def run(self, host: str, port: int, ready: Callable[[str], None]) -> None:
@@ -95,10 +102,11 @@ class Engine:
         from p2pshare.sync.carriers.direct import DirectListener, dial
 
         lock = EngineLock.take(self._vault.folder)
-        listener = DirectListener(EngineIdentity(self._vault), self._incoming)
+        listener = DirectListener(EngineIdentity(self._vault), self._incoming, on_stranger=self._strangers.turned_away)
         try:
+            await self._begin_term()  # before anybody can connect: every write checks it
             await listener.start(host, port)
-            await self._begin_term(listener.address)
+            await self._listen_at(listener.address)
             ready(listener.address)
 
             async def reach(address: str, device: KnownDevice) -> Link:
@@ -108,8 +116,15 @@ class Engine:
                 self._vault, self._now, self._changes, reach, self._term, self._live.__contains__, self._session
             )
             async with asyncio.TaskGroup() as group:
-                for work in (self._changes.run(), outbox.run(), self._open_delivered(), self._upkeep(), self._guard()):
-                    group.create_task(work)
+                for work in (
+                    self._changes.run,
+                    outbox.run,
+                    self._open_delivered,
+                    self._upkeep,
+                    self._guard,
+                    partial(self._strangers.log, self._vault, self._now, self._term),
+                ):
+                    group.create_task(self._steadily(work))
         finally:
             with suppress(LocalError):
                 await listener.close()
@@ -117,14 +132,26 @@ class Engine:
             await self._end_term()
             lock.release()
 
-    async def _begin_term(self, address: str) -> None:
+    async def _steadily(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work`, which goes on for ever, and begin it anew when this computer had trouble with it."""
+        while True:
+            try:
+                await work()
+            except (VaultBusy, DiskTrouble) as error:
+                await self._log_trouble("engine-trouble", {}, error)
+                await asyncio.sleep(_TROUBLE_SECONDS)
+
+    async def _begin_term(self) -> None:
         async with self._vault.db.transaction() as tx:
             await tx.execute(
-                "UPDATE engine SET term = term + 1, pid = ?, address = ?, since = ?",
-                (os.getpid(), address, self._now()),
+                "UPDATE engine SET term = term + 1, pid = ?, address = '', since = ?", (os.getpid(), self._now())
             )
             row = await tx.row("SELECT term FROM engine")
         self._term = int(row[0]) if row else 0
+
+    async def _listen_at(self, address: str) -> None:
+        async with self._vault.db.transaction(self._term) as tx:
+            await tx.execute("UPDATE engine SET address = ?", (address,))
 
     async def _end_term(self) -> None:
         with suppress(LocalError):
@@ -146,16 +173,17 @@ class Engine:
             return
         mine = self._live[device] = _Live(task, dialed, time.monotonic())
         desk = VaultDesk(self._vault, self._now, link.peer, self._changes, self._term, self._pace)
-        session = asyncio.ensure_future(run_session(link, desk))
-        mine.task = session  # what ends this session must not end whoever runs it
         if other is not None:
             other.task.cancel()
+        session = asyncio.ensure_future(_run_after(other, link, desk))
+        mine.task = session  # what ends this session must not end whoever runs it
         ended: Ended | None = None
         try:
             ended = await _outcome(session)
         finally:
             if self._live.get(device) is mine:
                 del self._live[device]
+            await link.close()  # it may have been ended before it began
             await self._note(device, ended)
 
     def _replaces(self, device: DeviceId, dialed: bool, other: _Live) -> bool:
@@ -203,35 +231,53 @@ class Engine:
         """Open what was delivered, and offer anew what a recipient could not build on."""
         opening = Opening(self._vault, self._workers, self._now, self._term)
         offers = Offers(self._vault, self._now)
-        failed: set[bytes] = set()
         seen = -1
         while True:
-            seen = await self._changes.wait_beyond(seen)
             for share in await shares.in_state(self._vault.db, Direction.IN, ShareState.DELIVERED):
-                if share.share not in failed:
-                    try:
-                        await opening.run(share)
-                    except (Damaged, LocalError) as error:
-                        failed.add(share.share)
-                        await self._log_trouble(share.share.hex(), error)
+                await self._attempt(share, "opening-failed", opening.run)
             for share in await shares.in_state(self._vault.db, Direction.OUT, ShareState.REFUSED):
                 if share.why.endswith(BASE_MISSING) and share.base is not None:
-                    await offers.offer_whole(share)
+                    await self._attempt(share, "offering-failed", offers.offer_whole)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_UPKEEP_SECONDS):
+                    seen = await self._changes.wait_beyond(seen)
 
-    async def _log_trouble(self, share: str, error: LocalError) -> None:
+    async def _attempt(self, share: Share, failed: str, work: Callable[[Share], Awaitable[None]]) -> None:
+        """Do `work` on a share, unless it failed lately: damage stays; other trouble may go, and is tried again."""
+        if time.monotonic() < self._not_before.get(share.share, 0.0):
+            return
+        try:
+            await work(share)
+        except EngineTaken:
+            raise
+        except P2PShareError as error:
+            if share.share not in self._not_before:
+                await self._log_trouble(failed, {"share": share.share.hex()}, error)
+            wait = math.inf if isinstance(error, Damaged) else _UPKEEP_SECONDS
+            self._not_before[share.share] = time.monotonic() + wait
+
+    async def _log_trouble(self, kind: str, about: dict[str, str], error: P2PShareError) -> None:
         with suppress(LocalError):
             async with self._vault.db.transaction(self._term) as tx:
-                detail = {"share": share, "why": error.code, "what": error.what}
-                await audit.enter(tx, self._vault.identity.device, "opening-failed", detail, self._now())
+                detail = {**about, "why": error.code, "what": error.what}
+                await audit.enter(tx, self._vault.identity.device, kind, detail, self._now())
 
     async def _upkeep(self) -> None:
-        """Prekeys, expiries and snapshots, now and then."""
+        """Prekeys, expiries, unfinished erasures and snapshots, now and then."""
         contacts, offers = People(self._vault, self._now), Offers(self._vault, self._now)
         while True:
             await contacts.refresh_prekeys()
             await offers.expire()
+            await erasing.finish_left_over(self._vault, self._now())
             await snapshots.write_if_needed(self._vault, self._now())
             await asyncio.sleep(_UPKEEP_SECONDS)
+
+
+async def _run_after(before: _Live | None, link: Link, desk: VaultDesk) -> Ended:
+    """Run a session when the one whose place it takes has ended: what that one makes durable is not asked for again."""
+    if before is not None:
+        await asyncio.wait({before.task})
+    return await run_session(link, desk)
 
 
 async def _outcome(session: "asyncio.Future[Ended]") -> Ended | None:
@@ -242,4 +288,14 @@ async def _outcome(session: "asyncio.Future[Ended]") -> Ended | None:
         session.cancel()
         await asyncio.wait({session})
         raise
-    return None if session.cancelled() else session.result()
+    if session.cancelled():
+        return None
+    error = session.exception()
+    if isinstance(error, P2PShareError):
+        return Ended(EndReason.TROUBLE, error=error)
+    if error is not None:
+        # a fault of the program in one session: said, and the others go on
+        context = {"message": "a session ended in an error", "exception": error, "task": session}
+        session.get_loop().call_exception_handler(context)
+        return None
+    return session.result()

@@ -1,6 +1,7 @@
 """The outbox: decides who has to be reached, tries the roads that are known, and remembers why one did not work."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -8,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from p2pshare.engine.changes import Changes
-from p2pshare.engine.retry import BackOff
-from p2pshare.errors import LocalError, P2PShareError, RemoteError, Unreachable
+from p2pshare.engine.retry import FIRST_SECONDS, BackOff
+from p2pshare.errors import DiskTrouble, LocalError, P2PShareError, RemoteError, Unreachable, VaultBusy
 from p2pshare.model.card import KnownDevice
 from p2pshare.model.ids import DeviceId
 from p2pshare.model.ports import Link
@@ -21,6 +22,7 @@ from p2pshare.store.shares import Direction
 from p2pshare.store.vault import Vault
 
 _IDLE_SECONDS: Final = 5.0  # how often waits are looked at when nothing changes
+_SETTLED_SECONDS: Final = 10.0  # a session that lasted this long worked
 _OUT = (ShareState.ACCEPTED, ShareState.SENDING, ShareState.DELIVERED)
 _IN = (ShareState.ACCEPTED, ShareState.SENDING)
 
@@ -34,7 +36,9 @@ class _Try:
     back_off: BackOff = field(default_factory=BackOff)
     due: float = 0.0  # on the monotonic clock
     about: tuple[object, ...] = ()
+    where: tuple[object, ...] = ()
     running: bool = False
+    ended: float = 0.0  # when it last ended: what was read of the device before says nothing
 
 
 class Outbox:
@@ -59,7 +63,8 @@ class Outbox:
         async with asyncio.TaskGroup() as attempts:
             while True:
                 seen = self._changes.number
-                await self._look(attempts)
+                with suppress(VaultBusy, DiskTrouble):
+                    await self._look(attempts)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._next_look()):
                         await self._changes.wait_beyond(seen)
@@ -69,22 +74,28 @@ class Outbox:
         return min(_IDLE_SECONDS, max(0.05, soonest - time.monotonic()))
 
     async def _look(self, attempts: asyncio.TaskGroup) -> None:
+        began = time.monotonic()
         for person in await people.everybody(self._vault.db):
             if person.blocked:
                 continue
             for row in await people.devices_of(self._vault.db, person.person_id):
-                await self._consider(attempts, person, row)
+                await self._consider(attempts, person, row, began)
 
-    async def _consider(self, attempts: asyncio.TaskGroup, person: Person, row: DeviceRow) -> None:
+    async def _consider(self, attempts: asyncio.TaskGroup, person: Person, row: DeviceRow, read_at: float) -> None:
         device = row.device.device_id
         attempt = self._tries.setdefault(device, _Try())
         about = await self._business(person, device)
+        if attempt.running or attempt.ended >= read_at:
+            return  # looked at when it has ended, as it is then
+        where = (person.address, row.device.addresses, row.device.knock)
+        # setting an address, even the same one, clears what is noted; only then is nothing noted after a failure
+        asked_anew = attempt.back_off.failures > 0 and row.next_try is None and row.trouble == ""
+        if asked_anew or where != attempt.where:
+            attempt.due, attempt.back_off, attempt.where = 0.0, BackOff(), where
         if about and about != attempt.about:
             attempt.due = min(attempt.due, time.monotonic() + 1.0)  # something new: do not wait out an old failure
-        if about and row.next_try is None and row.trouble == "" and attempt.back_off.failures:
-            attempt.due, attempt.back_off = 0.0, BackOff()  # the person changed the address
         attempt.about = about
-        if about and not attempt.running and not self._connected(device) and attempt.due <= time.monotonic():
+        if about and not self._connected(device) and attempt.due <= time.monotonic():
             attempt.running = True
             attempts.create_task(self._reach(person, row, attempt), name=f"reach-{device.hex()[:8]}")
 
@@ -107,22 +118,35 @@ class Outbox:
                 except P2PShareError as error:
                     trouble = _trouble(address, error)
                     continue
-                attempt.back_off.worked()
                 await self._note(row.device.device_id, "", None)
+                began = time.monotonic()
                 await self._on_link(link, True)
-                attempt.due = time.monotonic() + 1.0
+                await self._after_session(row.device.device_id, attempt, time.monotonic() - began)
                 return
             wait = attempt.back_off.failed()
             attempt.due = time.monotonic() + wait
             await self._note(row.device.device_id, trouble, self._now() + int(wait) if addresses else None)
         finally:
-            attempt.running = False
+            attempt.running, attempt.ended = False, time.monotonic()
 
-    async def _note(self, device: DeviceId, trouble: str, next_try: int | None) -> None:
-        async with self._vault.db.progress(self._term) as tx:
-            await tx.execute(
-                "UPDATE device SET trouble = ?, next_try = ? WHERE device = ?", (trouble, next_try, device)
-            )
+    async def _after_session(self, device: DeviceId, attempt: _Try, seconds: float) -> None:
+        """Wait a little; longer and longer while sessions end as soon as they began, as with a peer that is broken."""
+        if seconds >= _SETTLED_SECONDS:
+            attempt.back_off.worked()
+            attempt.due = time.monotonic() + FIRST_SECONDS
+            return
+        wait = attempt.back_off.failed()
+        attempt.due = time.monotonic() + wait
+        await self._note(device, None, self._now() + math.ceil(wait))
+
+    async def _note(self, device: DeviceId, trouble: str | None, next_try: int | None) -> None:
+        """Show what is wrong (None: as it was) and when the next try is; the vault may be busy, and then it is not."""
+        with suppress(VaultBusy, DiskTrouble):
+            async with self._vault.db.progress(self._term) as tx:
+                await tx.execute(
+                    "UPDATE device SET trouble = coalesce(?, trouble), next_try = ? WHERE device = ?",
+                    (trouble, next_try, device),
+                )
 
 
 def _trouble(address: str, error: P2PShareError) -> str:

@@ -3,31 +3,35 @@
 Rule 1: first the layout and keyring, then, once both were opened and checked, the images.
 Rule 2: a chunk counts when its pack is closed and entered; a crash loses at most the open packs.
 Rule 3: only what this same person shares is taken as here already.
+Rule 4: an arrival that lost chunks, or whose share ended, does nothing more; the next one works out what is missing.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from p2pshare.errors import DamagedPack, Malformed, RemoteError, ShareCorrupt
 from p2pshare.model.ids import ObjectId, PersonId, ShareId
 from p2pshare.model.letters import ShareLetter
 from p2pshare.model.limits import ARRIVALS_PACK_CLOSES_AT
-from p2pshare.model.objects import Keyring, Layout, ObjectKind, ObjectRef, ObjectShape, chunk_count
+from p2pshare.model.objects import Layout, ObjectKind, ObjectRef, ObjectShape, chunk_count
 from p2pshare.model.pack import PackEnd, PackScope
 from p2pshare.model.ports import MissingChunks, StoredChunk
 from p2pshare.model.views import ShareState
 from p2pshare.service.clock import Clock
 from p2pshare.service.filing_packs import filed_chunks, filed_pack
-from p2pshare.service.layouts import BASE_MISSING, check_resolved, read_keyring, read_layout
+from p2pshare.service.layouts import BASE_MISSING, check_keys, check_resolved, read_keyring, read_layout
 from p2pshare.service.sealing import read_object
 from p2pshare.store import audit, filing, scans, shares
-from p2pshare.store.db import Transaction
+from p2pshare.store.db import Database, Transaction
 from p2pshare.store.locks import maintenance
 from p2pshare.store.packs import PackBuilder
 from p2pshare.store.shares import Direction, Share
 from p2pshare.store.vault import Vault
+
+_OPEN_PACKS: Final = 4  # scans arrive one after another; more are open only if a sender wants them to be
 
 
 @dataclass(slots=True)
@@ -56,9 +60,10 @@ class Arrival:
         self._done = 0
         self._builders: dict[int, PackBuilder] = {}
         self._ends: dict[bytes, ObjectId] = {}
-        self._unfinished = 0  # objects with chunks that did not come yet
+        self._unfinished: Counter[int] = Counter()  # by scan: objects with chunks that did not come yet
         self._writing: asyncio.Task[None] | None = None
         self._stepping = asyncio.Lock()
+        self._over = False
 
     @property
     def complete(self) -> bool:
@@ -73,7 +78,7 @@ class Arrival:
         await self.flush()
 
     def missing(self, room: int) -> list[MissingChunks]:
-        """Chunks to ask for next, at most `room` stored bytes, none named before (until `forget`)."""
+        """Chunks to ask for next, at most `room` stored bytes, none named before."""
         found: list[MissingChunks] = []
         while self._order:
             expected = self._expected.get(self._order[0])
@@ -95,12 +100,6 @@ class Arrival:
                 break
         return found
 
-    def forget(self) -> None:
-        """The session that asked has ended: what did not come may be asked for again."""
-        for expected in self._expected.values():
-            expected.asked.clear()
-        self._order = deque(self._expected)
-
     async def keep(self, chunk: StoredChunk) -> None:
         """Take a chunk whose digest was verified; it becomes durable when its pack closes."""
         expected = self._expected.get(chunk.object_id)
@@ -114,17 +113,27 @@ class Arrival:
         self._ends[shape.commitment] = shape.id
         builder.add(shape.commitment, None, chunk.number, chunk.data, shape.digest(chunk.number))
         if chunk.number == len(shape.lengths) - 1:
-            kind = ObjectKind.DICOM if expected.scan >= 0 else ObjectKind.LAYOUT
-            builder.end(shape.commitment, PackEnd(shape.object_id, shape.size, None, kind, None))
+            builder.end(
+                shape.commitment, PackEnd(shape.object_id, shape.size, None, self._kind_of(shape, expected), None)
+            )
         if not expected.waiting:
-            self._unfinished -= 1
-        if self._unfinished == 0:
+            self._unfinished[expected.scan] -= 1
+        if not +self._unfinished:
             await self.flush()
-        elif builder.full(ARRIVALS_PACK_CLOSES_AT):
-            del self._builders[expected.scan]
-            await self._written()
-            # one pack is being written while the next one fills; whoever brings chunks waits no longer than that
-            self._writing = asyncio.create_task(self._write([builder]))
+        elif builder.full(ARRIVALS_PACK_CLOSES_AT) or not self._unfinished[expected.scan]:
+            await self._close_pack(expected.scan)
+        elif len(self._builders) > _OPEN_PACKS:
+            await self._close_pack(next(iter(self._builders)))
+
+    def _kind_of(self, shape: ObjectShape, expected: _Expected) -> ObjectKind:
+        if expected.scan >= 0:
+            return ObjectKind.DICOM
+        return ObjectKind.LAYOUT if shape.id == self._letter.layout.shape.id else ObjectKind.KEYRING
+
+    async def _close_pack(self, scan: int) -> None:
+        """Write a pack while the next one fills; whoever brings chunks waits for one pack, not for more."""
+        await self._written()
+        self._writing = asyncio.create_task(self._write([self._builders.pop(scan)]))
 
     async def flush(self) -> None:
         """Make everything that came durable, and go on to the next step if a step is complete."""
@@ -133,6 +142,8 @@ class Arrival:
             builders, self._builders = self._builders, {}
             if builders:
                 await self._write(list(builders.values()))
+            if self._over:
+                return
             for object_id in [i for i, e in self._expected.items() if not e.waiting]:
                 del self._expected[object_id]
             if not self._begun and not self._expected:
@@ -149,8 +160,8 @@ class Arrival:
     async def _delivered(self) -> None:
         """Every chunk is durable: say so."""
         async with self._vault.db.transaction(self._term) as tx:
-            current = await shares.get(tx, self.share.share, Direction.IN)
-            if current is None or current.state not in (ShareState.ACCEPTED, ShareState.SENDING):
+            current = await self._still_coming(tx)
+            if current is None:
                 return
             await shares.count(tx, self.share.share, Direction.IN, done=self.share.chunks_total, wire=0)
             await shares.move(tx, current, ShareState.DELIVERED, "", self._now())
@@ -159,22 +170,39 @@ class Arrival:
                 {"share": self.share.share.hex(), "person": self.share.person.hex()}, self._now(),
             )  # fmt: skip
 
+    async def _still_coming(self, db: Database | Transaction) -> Share | None:
+        """The share as it is now; None if it was ended, or offered anew with another layout, meanwhile."""
+        current = await shares.get(db, self.share.share, Direction.IN)
+        live = (ShareState.ACCEPTED, ShareState.SENDING)
+        return current if current and current.state in live and current.layout == self.share.layout else None
+
     async def _write(self, builders: Sequence[PackBuilder]) -> None:
+        """Make packs durable. If that fails, or is cancelled, their chunks are lost, and this arrival is over."""
+        try:
+            async with maintenance(self._vault.folder, exclusive=False):  # nobody erases the scan until it is entered
+                if self._over or await self._still_coming(self._vault.db) is None:
+                    self._over = True
+                    return
+                await self._write_and_enter(builders)
+        except BaseException:
+            self._over = True
+            raise
+
+    async def _write_and_enter(self, builders: Sequence[PackBuilder]) -> None:
         packs, chunks = [], []
-        async with maintenance(self._vault.folder, exclusive=False):
-            for builder in builders:
-                closed = await asyncio.to_thread(self._vault.packs.write, builder)
-                packs.append(filed_pack(closed, study_uid=None, share=self.share.share))
-                chunks += filed_chunks(closed, self._ends)
-            async with self._vault.db.transaction(self._term) as tx:
-                await filing.enter_packs(tx, packs)
-                await filing.enter_chunks(tx, chunks)
-                self._done += sum(1 for c in chunks if c.object_id not in self._own_ids)
-                current = await shares.get(tx, self.share.share, Direction.IN)
-                if current and current.state is ShareState.ACCEPTED:
-                    await shares.move(tx, current, ShareState.SENDING, "", self._now())
-                if self._begun:
-                    await shares.count(tx, self.share.share, Direction.IN, done=self._done, wire=0)
+        for builder in builders:
+            closed = await asyncio.to_thread(self._vault.packs.write, builder)
+            packs.append(filed_pack(closed, study_uid=None, share=self.share.share))
+            chunks += filed_chunks(closed, self._ends)
+        async with self._vault.db.transaction(self._term) as tx:
+            await filing.enter_packs(tx, packs)
+            await filing.enter_chunks(tx, chunks)
+            self._done += sum(1 for c in chunks if c.object_id not in self._own_ids)
+            current = await shares.get(tx, self.share.share, Direction.IN)
+            if current and current.state is ShareState.ACCEPTED:
+                await shares.move(tx, current, ShareState.SENDING, "", self._now())
+            if self._begun:
+                await shares.count(tx, self.share.share, Direction.IN, done=self._done, wire=0)
 
     @property
     def _own_ids(self) -> tuple[ObjectId, ObjectId]:
@@ -193,7 +221,7 @@ class Arrival:
         waiting = set(range(chunk_count(shape.size))) - here
         if waiting:
             self._expected[shape.id] = _Expected(shape, scan, waiting)
-            self._unfinished += 1
+            self._unfinished[scan] += 1
             self._order.append(shape.id)
 
     async def _begin(self) -> None:
@@ -201,8 +229,10 @@ class Arrival:
         try:
             layout = await asyncio.to_thread(read_layout, await self._own(self._letter.layout), self._letter)
             keyring = await asyncio.to_thread(read_keyring, await self._own(self._letter.keyring), layout)
-            await self._enter(layout, keyring)
+            await asyncio.to_thread(check_keys, layout, keyring)
+            await self._enter(layout)
         except (RemoteError, DamagedPack) as error:
+            self._over = True
             await refuse(self._vault, self.share, _why(error), self._now(), self._term)
             raise
         self._begun = True
@@ -218,24 +248,17 @@ class Arrival:
         except DamagedPack as error:
             raise ShareCorrupt(error.what) from None
 
-    async def _enter(self, layout: Layout, keyring: Keyring) -> None:
+    async def _enter(self, layout: Layout) -> None:
+        """Expect what the layout adds. Keys and hashes stay in the keyring until an object was opened with them."""
         based_on = await self._base(layout, self.share.person)
-        keys = {entry.object_id: entry for entry in keyring.added}
+        added = [shape for group in layout.added for shape in group]
         async with self._vault.db.transaction(self._term) as tx:
             resolved = await check_resolved(tx, self._letter, layout, based_on)
-            rows = [
-                filing.FiledObject(
-                    s.id, s.commitment, keys[s.object_id].key, s.size, keys[s.object_id].sha256, keys[s.object_id].kind
-                )
-                for group in layout.added
-                for s in group
-            ]
-            await _refuse_foreign(tx, rows, self.share.person)
+            rows = [filing.FiledObject(s.id, s.commitment, None, s.size, None, ObjectKind.DICOM) for s in added]
             await filing.enter_objects(tx, rows)
             await shares.cover(
                 tx, self.share.share, Direction.IN, [*resolved.items(), *((i, -1) for i in self._own_ids)]
             )
-        added = [shape for group in layout.added for shape in group]
         here = await shares.exchanged_chunks(self._vault.db, self.share.person, [s.id for s in added])
         for shape in added:
             self._wait_for(shape, resolved[shape.id], here.get(shape.id, set()))
@@ -254,14 +277,6 @@ class Arrival:
         if len(await shares.complete_objects(self._vault.db, list(had))) != len(had):
             raise Malformed(BASE_MISSING)
         return had
-
-
-async def _refuse_foreign(tx: Transaction, rows: Sequence[filing.FiledObject], person: PersonId) -> None:
-    """Refuse objects that are known from elsewhere under other keys or hashes: one of the two senders lies."""
-    for row in rows:
-        known = await tx.row("SELECT key, sha256 FROM object WHERE object_id = ?", (row.object_id,))
-        if known and known[0] is not None and (known[0], known[1]) != (row.key, row.sha256):
-            raise ShareCorrupt(f"from {person.hex()[:16]}: an object whose key is not the one known for it")
 
 
 async def refuse(vault: Vault, share: Share, why: str, now: int, term: int | None) -> None:

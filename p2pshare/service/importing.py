@@ -8,32 +8,30 @@ Rule 3: killed at any point, what was reported stored is stored, and the next ru
 """
 
 import asyncio
-import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, assert_never
+from typing import TypeVar
 
-from p2pshare.crypto.codec import Codec
 from p2pshare.crypto.stream import ObjectSealer, SealedChunk, object_id
 from p2pshare.dicom import media, sources
 from p2pshare.dicom.sources import Source
 from p2pshare.dicom.workers import Workers
-from p2pshare.errors import Unreadable
-from p2pshare.model.dicom import DicomRecord, FileOutcome, ReadReport
+from p2pshare.errors import MediumTrouble, Unreadable
+from p2pshare.model.dicom import DicomRecord, FileOutcome
 from p2pshare.model.ids import ObjectId
-from p2pshare.model.limits import CHUNK_SIZE, MIB
+from p2pshare.model.limits import MIB
 from p2pshare.model.objects import Identity, ObjectKind, ObjectShape, chunk_count
 from p2pshare.model.pack import PackEnd
 from p2pshare.service.clock import Clock
+from p2pshare.service.file_sealing import Hashing, SealedFile, codec_of, hash_file, seal_files
 from p2pshare.service.import_report import ImportProgress, ImportReport
 from p2pshare.service.kept import kept_record
 from p2pshare.service.looking import Looking, ReadFile
 from p2pshare.service.pack_line import PackLine
-from p2pshare.service.sealing import codec_for, shape_of
 from p2pshare.store import audit
 from p2pshare.store.filing import FiledInstance, FiledObject, FileMark, remember_files
 from p2pshare.store.seen import Known, kept_file, known_instances
@@ -41,7 +39,8 @@ from p2pshare.store.vault import Vault
 
 _SMALL = 4 * MIB  # objects up to this size are sealed in one go by one thread
 _THREADS = 2
-_WINDOW = 6  # small objects being sealed at once
+_JOBS = 3  # jobs under way at once
+_LOT_FILES, _LOT_BYTES = 8, 4 * MIB  # what one job seals: each file costs the event loop less than a job of its own
 
 T = TypeVar("T")
 Told = Callable[[ImportProgress], None]
@@ -71,6 +70,7 @@ class Importer:
         self._started = time.monotonic()
         self._total: tuple[int, int] | None = None
         self._threads = ThreadPoolExecutor(_THREADS, "seal")
+        self._open: set[Source] = set()
         self._names: dict[ObjectId, _Named] = {}
         self._this_run: Known = {}  # what this run has sealed or is sealing
         self._again: list[tuple[FileMark, ObjectId]] = []  # files found to be duplicates: need not be read next time
@@ -80,9 +80,7 @@ class Importer:
         counting = asyncio.create_task(asyncio.to_thread(self._count, paths))
         try:
             async with PackLine(self._vault, self._now, self._filed) as line:
-                async for batch in self._looking.batches(paths):
-                    await self._store_batch(line, batch)
-                    self._tell()
+                await self._store_all(line, paths)
         finally:
             counting.cancel()
             self._threads.shutdown(wait=False, cancel_futures=True)
@@ -95,17 +93,22 @@ class Importer:
             known = await known_instances(self._vault.db, [_uid(read) for read in batch])
             for read in batch:
                 try:
-                    same = await self._same(read, _uid(read), known)
-                    clash = _uid(read) in known or bool(self._this_run.get(_uid(read)))
-                    self._this_run.setdefault(_uid(read), {})[await self._in_thread(_hash_whole, read.source)] = (
-                        ObjectId(b"")
-                    )
+                    outcome = await self._would_be(read, known)
+                    self._report.add(outcome, read.candidate.name, size=read.source.size)
+                except (Unreadable, MediumTrouble) as error:
+                    self._report.add(FileOutcome.UNREADABLE, read.candidate.name, str(error))
                 finally:
                     sources.close(read.source)
-                outcome = FileOutcome.DUPLICATE if same else FileOutcome.CONFLICT if clash else FileOutcome.STORED
-                self._report.add(outcome, read.candidate.name, size=read.source.size)
         self._threads.shutdown(wait=False)
         return self._report
+
+    async def _would_be(self, read: ReadFile, known: Known) -> FileOutcome:
+        uid = _uid(read)
+        if await self._same(read, known):
+            return FileOutcome.DUPLICATE
+        clash = bool(uid) and (uid in known or bool(self._this_run.get(uid)))
+        self._this_run.setdefault(uid, {})[await self._in_thread(hash_file, read.source)] = ObjectId(bytes(32))
+        return FileOutcome.CONFLICT if clash else FileOutcome.STORED
 
     async def _finish(self) -> None:
         counts = {outcome.value: self._report.counts[outcome] for outcome in FileOutcome}
@@ -128,71 +131,87 @@ class Importer:
 
     # --- storing ---
 
-    async def _store_batch(self, line: PackLine, batch: Sequence[ReadFile]) -> None:
-        """Seal the batch in threads, a window at a time, and add it to the line in order."""
-        uids = [str(r.report.record.sop_uid) for r in batch if r.report.record]
-        known = await known_instances(self._vault.db, uids)
-        left = deque(batch)
-        window: deque[tuple[ReadFile, asyncio.Task[_Step]]] = deque()
+    async def _store_all(self, line: PackLine, paths: Sequence[Path]) -> None:
+        """Seal what is new in threads, a few jobs ahead of the line; look closer at the rest, one by one."""
+        jobs: deque[_Job] = deque()
         try:
-            while left or window:
-                while left and len(window) < _WINDOW:
-                    read = left.popleft()
-                    window.append((read, asyncio.create_task(self._step(read, known, [t for _, t in window]))))
-                read, task = window[0]
-                try:
-                    await self._take_step(line, read, await task)
-                except Unreadable as error:
-                    self._report.add(FileOutcome.UNREADABLE, read.candidate.name, str(error))
-                window.popleft()
-                sources.close(read.source)
+            async for batch in self._looking.batches(paths):
+                self._open.update(read.source for read in batch)
+                known = await known_instances(self._vault.db, [_uid(read) for read in batch])
+                fresh = [read for read in batch if self._is_fresh(read, known)]
+                for files in _job_lots(fresh):
+                    while len(jobs) >= _JOBS:
+                        await self._take_job(line, jobs.popleft())
+                    jobs.append(_Job(files, self._in_thread(seal_files, files)))
+                closer = [read for read in batch if read not in fresh]
+                while closer and jobs:
+                    await self._take_job(line, jobs.popleft())
+                for read in closer:
+                    await self._store_one(line, read, known)
+                self._tell()
+            while jobs:
+                await self._take_job(line, jobs.popleft())
         finally:
-            for _, task in window:
-                task.cancel()
-            await asyncio.gather(*(task for _, task in window), return_exceptions=True)
-            for read in [*(r for r, _ in window), *left]:
-                sources.close(read.source)
+            await asyncio.gather(*(job.sealing for job in jobs), return_exceptions=True)
+            for source in self._open:
+                sources.close(source)
+            self._open.clear()
 
-    async def _step(self, read: ReadFile, known: Known, before: Sequence["asyncio.Task[_Step]"]) -> "_Step":
-        """Seal a small file whole, unless it is a duplicate."""
+    def _is_fresh(self, read: ReadFile, known: Known) -> bool:
+        """Whether a small file is surely new: nothing here, or in this run, has its UID. It is new only once."""
         uid = _uid(read)
-        if uid in known or uid in self._this_run or not uid:
-            # Another with this UID may be under way: its hash is known when its step is done.
-            await asyncio.gather(*before, return_exceptions=True)
-            same = await self._same(read, uid, known)
+        if not uid or uid in known or uid in self._this_run or read.source.size > _SMALL:
+            return False
+        self._this_run[uid] = {}
+        return True
+
+    async def _take_job(self, line: PackLine, job: "_Job") -> None:
+        for read, sealed in zip(job.files, await job.sealing, strict=True):
+            if isinstance(sealed, SealedFile):
+                await self._add(line, read, sealed)
+            else:
+                self._unreadable(read, sealed)
+            self._close(read)
+
+    async def _store_one(self, line: PackLine, read: ReadFile, known: Known) -> None:
+        """Store a file that is large, or has a UID that is known, unless its very bytes are here."""
+        uid = _uid(read)
+        try:
+            same = await self._same(read, known) if not uid or known.get(uid) or self._this_run.get(uid) else None
             if same is not None:
-                return same
-        self._this_run.setdefault(uid, {})
-        if read.source.size > _SMALL:
-            return _Large()
-        sealed = await self._in_thread(_seal_small, read.source, read.report, _codec(read))
-        self._this_run[uid][sealed.sha256] = sealed.shape.id
-        return sealed
-
-    async def _same(self, read: ReadFile, uid: str, known: Known) -> "_Duplicate | None":
-        sha256 = await self._in_thread(_hash_whole, read.source)
-        object_id = known.get(uid, {}).get(sha256) or self._this_run.get(uid, {}).get(sha256)
-        if object_id is None and not uid:
-            object_id = await kept_file(self._vault.db, sha256)
-        return _Duplicate(object_id) if object_id is not None else None
-
-    async def _take_step(self, line: PackLine, read: ReadFile, step: "_Step") -> None:
-        match step:
-            case _Duplicate(object_id):
                 self._report.add(FileOutcome.DUPLICATE, read.candidate.name, size=read.source.size)
-                if read.mark:
-                    self._again.append((read.mark, object_id))
-            case _Sealed():
-                study = _record(read).study_uid
-                for number, chunk in enumerate(step.chunks):
-                    await line.add_chunk(study, step.shape.commitment, step.key, number, chunk)
-                self._end(line, read, step)
-            case _Large():
-                self._end(line, read, await self._seal_large(line, read))
-            case _ as never:
-                assert_never(never)
+                self._again += [(read.mark, same)] if read.mark else []
+            elif read.source.size > _SMALL:
+                await self._add(line, read, await self._seal_large(line, read))
+            else:
+                await self._take_job(line, _Job([read], self._in_thread(seal_files, [read])))
+        except (Unreadable, MediumTrouble) as error:
+            self._unreadable(read, error)
+        self._close(read)
 
-    def _end(self, line: PackLine, read: ReadFile, sealed: "_Sealed") -> None:
+    async def _same(self, read: ReadFile, known: Known) -> ObjectId | None:
+        """The object that has the very bytes of this file, if there is one."""
+        uid = _uid(read)
+        sha256 = await self._in_thread(hash_file, read.source)
+        found = known.get(uid, {}).get(sha256) or self._this_run.get(uid, {}).get(sha256)
+        return found or (None if uid else await kept_file(self._vault.db, sha256))
+
+    def _unreadable(self, read: ReadFile, error: Unreadable | MediumTrouble) -> None:
+        self._report.add(FileOutcome.UNREADABLE, read.candidate.name, str(error))
+
+    def _close(self, read: ReadFile) -> None:
+        if read.source in self._open:
+            self._open.discard(read.source)
+            sources.close(read.source)
+
+    async def _add(self, line: PackLine, read: ReadFile, sealed: SealedFile) -> None:
+        study = _record(read).study_uid
+        for number, chunk in enumerate(sealed.chunks):
+            await line.add_chunk(study, sealed.shape.commitment, sealed.key, number, chunk)
+        self._this_run.setdefault(_uid(read), {})[sealed.sha256] = sealed.shape.id
+        self._end(line, read, sealed)
+
+    def _end(self, line: PackLine, read: ReadFile, sealed: SealedFile) -> None:
         record, shape = _record(read), sealed.shape
         kind = ObjectKind.DICOM if record.sop_uid else ObjectKind.FILE
         identity = (
@@ -205,11 +224,11 @@ class Importer:
         self._names[shape.id] = _Named(read.candidate.name, "; ".join(record.warnings), shape.size)
         line.finish(record.study_uid, end, stored, instance)
 
-    async def _seal_large(self, line: PackLine, read: ReadFile) -> "_Sealed":
+    async def _seal_large(self, line: PackLine, read: ReadFile) -> SealedFile:
         """Seal an object chunk by chunk: reading and hashing go ahead while other threads seal."""
-        sealer, codec, study, size = ObjectSealer(), _codec(read), _record(read).study_uid, read.source.size
+        sealer, codec, study, size = ObjectSealer(), codec_of(read), _record(read).study_uid, read.source.size
         count = chunk_count(size)
-        plaintext = _Hashing(read.source, read.report)
+        plaintext = Hashing(read.source, read.report)
         sealing: deque[asyncio.Future[SealedChunk]] = deque()
         digests, number = bytearray(), 0
         lengths: list[int] = []
@@ -226,8 +245,7 @@ class Importer:
         shape = ObjectShape(
             object_id(sealer.commitment, size, bytes(digests)), sealer.commitment, size, tuple(lengths), bytes(digests)
         )
-        self._this_run[_uid(read)][sha256] = shape.id
-        return _Sealed(sealer.key, (), shape, sha256)
+        return SealedFile(sealer.key, (), shape, sha256)
 
     def _filed(self, instance: FiledInstance, outcome: FileOutcome) -> None:
         """An instance is durable and filed: now, and not before, it counts."""
@@ -245,71 +263,25 @@ _WHY = {FileOutcome.CONFLICT: "another image with the same SOP Instance UID has 
 
 
 @dataclass(frozen=True, slots=True)
-class _Sealed:
-    """A file sealed whole; `chunks` is empty where they are in the line already."""
+class _Job:
+    """Small files that a thread is sealing."""
 
-    key: bytes
-    chunks: tuple[SealedChunk, ...]
-    shape: ObjectShape
-    sha256: bytes
+    files: Sequence[ReadFile]
+    sealing: "asyncio.Future[list[SealedFile | Unreadable | MediumTrouble]]"
 
 
-@dataclass(frozen=True, slots=True)
-class _Duplicate:
-    """The same bytes are here already."""
-
-    object_id: ObjectId
-
-
-@dataclass(frozen=True, slots=True)
-class _Large:
-    """To be sealed chunk by chunk, in its turn."""
-
-
-_Step = _Sealed | _Duplicate | _Large
-
-
-class _Hashing:
-    """A source's plaintext, piece by piece, hashed on the way and compared with what the worker read."""
-
-    def __init__(self, source: Source, report: ReadReport) -> None:
-        self._pieces = sources.read_chunks(source, CHUNK_SIZE)
-        self._report = report
-        self._whole = hashlib.sha256()
-        self._prefix = hashlib.sha256()
-        self._size = 0
-
-    def next(self) -> bytes:
-        piece = next(self._pieces)
-        self._whole.update(piece)
-        if self._size < self._report.covered:
-            self._prefix.update(memoryview(piece)[: self._report.covered - self._size])
-        self._size += len(piece)
-        return piece
-
-    def finish(self) -> bytes:
-        """The SHA-256 of the whole. Raises Unreadable when it is not what the worker read."""
-        same = self._prefix.digest() == self._report.prefix_sha256 and self._size == self._report.size
-        if self._report.record is not None and not same:
-            raise Unreadable("it changed while it was being read")
-        return self._whole.digest()
-
-
-def _seal_small(source: Source, report: ReadReport, codec: Codec) -> _Sealed:
-    sealer = ObjectSealer()
-    plaintext = _Hashing(source, report)
-    count = chunk_count(source.size)
-    chunks = tuple(
-        sealer.seal(n, n == count - 1, plaintext.next() if source.size else b"", codec) for n in range(count)
-    )
-    return _Sealed(sealer.key, chunks, shape_of(sealer.commitment, source.size, chunks), plaintext.finish())
-
-
-def _hash_whole(source: Source) -> bytes:
-    whole = hashlib.sha256()
-    for piece in sources.read_chunks(source, CHUNK_SIZE):
-        whole.update(piece)
-    return whole.digest()
+def _job_lots(files: Sequence[ReadFile]) -> Iterator[list[ReadFile]]:
+    """Files in lots that are worth a job each."""
+    lot: list[ReadFile] = []
+    size = 0
+    for file in files:
+        if lot and (len(lot) >= _LOT_FILES or size + file.source.size > _LOT_BYTES):
+            yield lot
+            lot, size = [], 0
+        lot.append(file)
+        size += file.source.size
+    if lot:
+        yield lot
 
 
 def _uid(read: ReadFile) -> str:
@@ -323,7 +295,3 @@ def _record(read: ReadFile) -> DicomRecord:
 def _as_text(name: str) -> str:
     """A file name that can be stored: its bytes that are not UTF-8 become visible."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _codec(read: ReadFile) -> Codec:
-    return codec_for(read.report.record)

@@ -7,7 +7,7 @@ Rule 2: a received layout is checked against the letter's totals before any of i
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from p2pshare.crypto.stream import check_shape
+from p2pshare.crypto.stream import ObjectOpener, check_shape
 from p2pshare.errors import Malformed, TooLarge
 from p2pshare.model.ids import ObjectId
 from p2pshare.model.letters import ShareLetter
@@ -92,9 +92,13 @@ def read_layout(data: bytes, letter: ShareLetter) -> Layout:
     objects = sum(len(group) for group in layout.added)
     if objects > letter.objects:
         raise Malformed("a layout of more objects than its letter says")
+    commitments = [letter.layout.shape.commitment, letter.keyring.shape.commitment]
     for group in layout.added:
         for shape in group:
             check_shape(shape)
+            commitments.append(shape.commitment)
+    if len(set(commitments)) != len(commitments):  # packs tell objects apart by it; and a key is for one use
+        raise Malformed("a layout with two objects under one key")
     if any(len(object_id) != 32 for object_id in layout.removed) or layout.base not in (None, letter_base(layout)):
         raise Malformed("a layout with a bad object id")
     return layout
@@ -115,6 +119,14 @@ def read_keyring(data: bytes, layout: Layout) -> Keyring:
         if len(entry.key) != 32 or len(entry.sha256) != 32 or entry.kind not in (ObjectKind.DICOM, ObjectKind.FILE):
             raise Malformed("a keyring entry")
     return keyring
+
+
+def check_keys(layout: Layout, keyring: Keyring) -> None:
+    """Check that each key of `keyring` is the one that its object's shape names. Raises ShareCorrupt."""
+    keys = {entry.object_id: entry.key for entry in keyring.added}
+    for group in layout.added:
+        for shape in group:
+            ObjectOpener(keys[shape.object_id], shape.commitment)
 
 
 async def check_resolved(

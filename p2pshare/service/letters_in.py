@@ -6,7 +6,16 @@ Rule 2: an authentic letter that is not understood, or not acceptable, takes its
 
 from p2pshare.crypto.keys import check_prekey
 from p2pshare.crypto.seal import check_letter, decode_body, open_sealed
-from p2pshare.errors import Forged, Forked, NotForMe, P2PShareError, ProtocolViolation, RemoteError, Replayed
+from p2pshare.errors import (
+    Forged,
+    Forked,
+    NotForMe,
+    P2PShareError,
+    PolicyRefusal,
+    ProtocolViolation,
+    RemoteError,
+    Replayed,
+)
 from p2pshare.model.ids import NO_LETTER, DeviceId, Epoch, LetterHash, ShareId
 from p2pshare.model.letters import (
     AnswerLetter,
@@ -111,6 +120,9 @@ class LettersIn:
     async def _keep_fork(self, letter: Letter, letter_hash: LetterHash) -> None:
         device = DeviceId(letter.sender)
         async with self._vault.db.transaction(self._term) as tx:
+            head = await feeds.in_head(tx, device, Epoch(letter.epoch))
+            if head is not None and head.forked:
+                return  # two versions are kept; more of them would only fill the disk
             await feeds.enter_fork(tx, device, letter, letter_hash, self._now())
             await audit.enter(
                 tx, self._vault.identity.device, "fork",
@@ -121,7 +133,7 @@ class LettersIn:
         """Do what the letter says; return None, or why it was refused."""
         try:
             await self._act(tx, decode_body(letter), device)
-        except (RemoteError, Refusal) as error:
+        except (RemoteError, PolicyRefusal, Refusal) as error:
             why = f"{error.code}: {error.what}" if error.what else error.code
             await audit.enter(
                 tx, self._vault.identity.device, "letter-refused",

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from p2pshare.dicom.export import ExportItem, export_names, write_file
 from p2pshare.errors import DamagedPack, UsageError
+from p2pshare.service import post
 from p2pshare.service.clock import Clock
 from p2pshare.service.sealing import open_object
-from p2pshare.store import audit, erasing, scans, snapshots
+from p2pshare.store import audit, erasing, scans
 from p2pshare.store.locks import maintenance
 from p2pshare.store.scans import ChunkPlace, Scan, SeriesRow, StoredInstance
 from p2pshare.store.vault import Vault
@@ -103,13 +104,13 @@ class Library:
         scan = await self.find(text)
         async with maintenance(self._vault.folder, exclusive=True):
             async with self._vault.db.transaction() as tx:
-                await erasing.erase_rows(tx, self._vault, scan, self._now())
+                for share in await erasing.erase_rows(tx, self._vault, scan, self._now()):
+                    await post.take_back(tx, self._vault, share, self._now())
                 await audit.enter(
                     tx, self._vault.identity.device, "scan-erased",
                     {"scan": scan.scan.hex(), "instances": scan.instances}, self._now(),
                 )  # fmt: skip
-            await erasing.finish(self._vault)
-            await snapshots.replace_all(self._vault, self._now())
+            await erasing.finish(self._vault, self._now())
         return scan
 
 

@@ -68,7 +68,7 @@ class Looking:
     async def _look(self, group: Sequence[Candidate]) -> list[ReadFile]:
         marks = [_mark(c) for c in group]
         same = await unchanged(self._db, marks)
-        opened: list[tuple[Candidate, FileMark | None, Source]] = []
+        to_open: list[tuple[Candidate, FileMark | None]] = []
         for candidate, mark, study_uid in zip(group, marks, same, strict=True):
             if candidate.problem:
                 self._report.add(FileOutcome.UNREADABLE, candidate.name, candidate.problem)
@@ -77,19 +77,25 @@ class Looking:
             elif study_uid is not None:
                 self._report.seen(study_uid, candidate.size)
             else:
-                source = await self._open(candidate)
-                if source is not None:
-                    opened.append((candidate, mark, source))
-        reports = await self._workers.read([source for _, _, source in opened])
+                to_open.append((candidate, mark))
+        found = await asyncio.to_thread(_open, [candidate for candidate, _ in to_open])
+        opened: list[tuple[Candidate, FileMark | None, Source]] = []
+        for (candidate, mark), source in zip(to_open, found, strict=True):
+            if isinstance(source, P2PShareError):
+                self._report.add(FileOutcome.UNREADABLE, candidate.name, str(source))
+            else:
+                opened.append((candidate, mark, source))
+        return await self._read(opened)
+
+    async def _read(self, opened: Sequence[tuple[Candidate, FileMark | None, Source]]) -> list[ReadFile]:
+        try:
+            reports = await self._workers.read([source for _, _, source in opened])
+        except BaseException:
+            for _, _, source in opened:
+                sources.close(source)
+            raise
         reads = [ReadFile(c, m, s, r) for (c, m, s), r in zip(opened, reports, strict=True)]
         return [read for read in reads if self._storable(read)]
-
-    async def _open(self, candidate: Candidate) -> Source | None:
-        try:
-            return await asyncio.to_thread(candidate.open)
-        except P2PShareError as error:
-            self._report.add(FileOutcome.UNREADABLE, candidate.name, str(error))
-            return None
 
     def _storable(self, read: ReadFile) -> bool:
         """Whether the file is to be stored; if not, it is counted and closed."""
@@ -106,6 +112,17 @@ class Looking:
             self._report.add(FileOutcome.UNREADABLE, name, report.why or report.verdict.value)
         sources.close(read.source)
         return False
+
+
+def _open(candidates: Sequence[Candidate]) -> list[Source | P2PShareError]:
+    """The candidates' sources, open, or why one is not."""
+    found: list[Source | P2PShareError] = []
+    for candidate in candidates:
+        try:
+            found.append(candidate.open())
+        except P2PShareError as error:
+            found.append(error)
+    return found
 
 
 def _take(candidates: Iterator[Candidate]) -> list[Candidate]:

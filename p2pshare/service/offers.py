@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p2pshare.crypto.codec import Codec
+from p2pshare.crypto.prelude import prelude
 from p2pshare.crypto.seal import check_receipt
 from p2pshare.errors import NotFound, PolicyRefusal, TooLarge, UsageError
 from p2pshare.model.ids import DeviceId, ObjectId, PersonId, ShareId
@@ -128,7 +129,7 @@ class Offers:
             return None
         return Proof(
             state=said.state.value, layout=said.layout.hex(), time=body.time, device=body.sender.hex(),
-            signed_by=person.name if person else "", signature=signed.signature.hex(), file=stored,
+            signed_by=person.name if person else "", signature=signed.signature.hex(), file=prelude(b"P2PR") + stored,
         )  # fmt: skip
 
     async def save(self, path: Path, data: bytes) -> None:

@@ -26,6 +26,7 @@ from p2pshare.service.kept import kept_record
 from p2pshare.service.layouts import read_keyring, read_layout
 from p2pshare.service.sealing import open_object, read_object
 from p2pshare.store import audit, filing, scans, shares
+from p2pshare.store.db import Transaction
 from p2pshare.store.scans import ChunkPlace
 from p2pshare.store.shares import Direction, Share
 from p2pshare.store.vault import Vault
@@ -67,6 +68,8 @@ class Opening:
             return
         try:
             await self._open(share, letter)
+        except _Ended:
+            return
         except ShareCorrupt as error:
             await refuse(self._vault, share, f"{error.code}: {error.what}", self._now(), self._term)
 
@@ -80,7 +83,7 @@ class Opening:
                 opened = await self._decrypt_all(batch, _HEADER)
                 if filing_before is not None:
                     await filing_before
-                filing_before = asyncio.create_task(self._read_and_file(batch, opened))
+                filing_before = asyncio.create_task(self._read_and_file(share, batch, opened))
         finally:
             if filing_before is not None:
                 await filing_before
@@ -149,7 +152,7 @@ class Opening:
             raise
         return _Opened(descriptor, covered)
 
-    async def _read_and_file(self, items: Sequence[_Item], opened: Sequence[_Opened]) -> None:
+    async def _read_and_file(self, share: Share, items: Sequence[_Item], opened: Sequence[_Opened]) -> None:
         reports = await self._read(items, opened)
         unclear = [
             n
@@ -161,7 +164,7 @@ class Opening:
                 if reports[n].why == NEEDS_MORE:
                     longer = await self._decrypt_all([items[n]], most)
                     reports[n] = (await self._read([items[n]], longer))[0]
-        await self._file(items, reports)
+        await self._file(share, items, reports)
 
     async def _read(self, items: Sequence[_Item], opened: Sequence[_Opened]) -> list[ReadReport]:
         """What the workers find; closes what was opened."""
@@ -185,7 +188,7 @@ class Opening:
         except DamagedPack:
             return False
 
-    async def _file(self, items: Sequence[_Item], reports: Sequence[ReadReport]) -> None:
+    async def _file(self, share: Share, items: Sequence[_Item], reports: Sequence[ReadReport]) -> None:
         now = self._now()
         rows = []
         packs: dict[PackId, str] = {}
@@ -193,7 +196,10 @@ class Opening:
             record = _record(item, report)
             rows.append(filing.FiledInstance(ObjectId(item.entry.object_id), item.entry.sha256, record, "", None))
             packs.update({p.pack_id: record.study_uid for p in item.places})
+        verified = [(r.object_id, i.entry.key, r.sha256, i.entry.kind) for r, i in zip(rows, items, strict=True)]
         async with self._vault.db.transaction(self._term) as tx:
+            await _check_delivered(tx, share)
+            await filing.enter_opened(tx, verified)
             await filing.enter_instances(tx, rows, now)
             await tx.many(
                 "UPDATE pack SET study_uid = ? WHERE pack_id = ?", [(uid, pack) for pack, uid in packs.items()]
@@ -202,11 +208,22 @@ class Opening:
     async def _finish(self, share: Share, letter: ShareLetter) -> None:
         now = self._now()
         async with self._vault.db.transaction(self._term) as tx:
+            await _check_delivered(tx, share)
             await shares.move(tx, share, ShareState.IMPORTED, "", now)
             await audit.enter(
                 tx, self._vault.identity.device, "share-imported",
                 {"share": share.share.hex(), "person": share.person.hex(), "objects": letter.objects}, now,
             )  # fmt: skip
+
+
+class _Ended(Exception):
+    """The share was revoked, or its scan erased, while it was being opened."""
+
+
+async def _check_delivered(tx: Transaction, share: Share) -> None:
+    current = await shares.get(tx, share.share, Direction.IN)
+    if current is None or (current.state, current.layout) != (ShareState.DELIVERED, share.layout):
+        raise _Ended
 
 
 def _close(opened: Sequence[_Opened]) -> None:

@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import dataclass
 
-from p2pshare.crypto.seal import seal, sign_letter, sign_receipt
+from p2pshare.crypto.seal import decode_body, seal, sign_letter, sign_receipt
 from p2pshare.model.ids import DeviceId, Epoch, LetterHash, PersonId, ShareId
 from p2pshare.model.letters import (
     AnswerLetter,
@@ -19,7 +19,7 @@ from p2pshare.model.letters import (
     ShareLetter,
 )
 from p2pshare.model.ports import Sealed
-from p2pshare.model.views import ShareState
+from p2pshare.model.views import ENDED, ShareState
 from p2pshare.store import feeds, people, shares
 from p2pshare.store.db import Database, Transaction
 from p2pshare.store.shares import Direction, Share
@@ -36,6 +36,19 @@ async def write(tx: Transaction, vault: Vault, person: PersonId, body: Body, now
         return sign_letter(vault.identity.device, person, epoch, number, previous, body, None)
 
     return await feeds.write_letter(tx, person, kind, share, Epoch(secrets.token_bytes(16)), sign, now)
+
+
+async def take_back(tx: Transaction, vault: Vault, share: Share, now: int) -> None:
+    """Forget the letters that offered a share of mine, and write that it ended: they may have been read."""
+
+    def sign(letter: Letter, epoch: Epoch, number: int, previous: LetterHash) -> tuple[Letter, LetterHash]:
+        return sign_letter(
+            vault.identity.device, PersonId(letter.recipient), epoch, number, previous, decode_body(letter), None
+        )
+
+    await feeds.take_back(tx, share.person, share.share, Epoch(secrets.token_bytes(16)), sign)
+    if share.state not in ENDED or share.state is ShareState.IMPORTED:
+        await write(tx, vault, share.person, RevokeLetter(share=share.share), now)
 
 
 def _about(body: Body) -> tuple[str, ShareId | None]:

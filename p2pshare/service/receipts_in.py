@@ -63,15 +63,15 @@ async def _apply(
             detail: audit.Detail = {"device": peer.device_id.hex(), "number": head.number}
             await _once(tx, vault, "rollback-seen", detail, now)
     await _mark_offered(tx, peer, now)
-    for refused in body.refused:
-        share_id = await feeds.mark_refused(tx, peer.person_id, refused)
-        share = await shares.get(tx, share_id, Direction.OUT) if share_id else None
-        if share and share.state in (ShareState.QUEUED, ShareState.OFFERED):
-            await shares.move(tx, share, ShareState.REFUSED, refused.why[:REASON_MAX], now)
     for arrival in body.shares:
         share = await shares.get(tx, ShareId(arrival.share), Direction.OUT)
         if share and share.person == peer.person_id and share.layout == arrival.layout:
             await _follow(tx, vault, now, share, arrival, receipt)
+    for refused in body.refused:  # last: a letter that came twice was refused the second time only
+        share_id = await feeds.mark_refused(tx, peer.person_id, refused)
+        share = await shares.get(tx, share_id, Direction.OUT) if share_id else None
+        if share and share.state in (ShareState.QUEUED, ShareState.OFFERED):
+            await shares.move(tx, share, ShareState.REFUSED, refused.why[:REASON_MAX], now)
 
 
 async def _once(tx: Transaction, vault: Vault, kind: str, detail: audit.Detail, now: int) -> None:
@@ -95,6 +95,8 @@ async def _follow(
         return
     done = min(max(arrival.chunks, 0), share.chunks_total)
     await shares.count(tx, share.share, Direction.OUT, done=done, wire=0)
+    if said is ShareState.REFUSED and share.state is ShareState.IMPORTED:
+        return  # erased there since: what was proven stays proven
     if said is ShareState.REFUSED:
         await shares.move(tx, share, said, arrival.why[:REASON_MAX], now, receipt=encode(receipt))
     elif _RANK[said] > _RANK[share.state]:

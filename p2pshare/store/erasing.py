@@ -35,10 +35,16 @@ _LEFT_OVER_PATIENCE: Final = 1.0  # whoever holds the lock now may be erasing; a
 
 # An object outlives the scan if another scan has it as an image, or a share that is still coming in needs it.
 _OUTLIVES: Final = (
-    "(EXISTS (SELECT 1 FROM instance i WHERE i.object = o.object AND i.study <> ?1) OR (NOT EXISTS (SELECT 1 FROM"
-    " instance i WHERE i.object = o.object) AND EXISTS (SELECT 1 FROM share_object so JOIN share s ON s.share = so.share"
-    " AND s.direction = so.direction WHERE so.object_id = o.object_id AND so.direction = 'in'"
-    " AND s.state IN ('accepted', 'sending', 'delivered'))))"
+    "(EXISTS (SELECT 1 FROM instance x WHERE x.object = o.object AND x.study <> ?1)"
+    " OR (NOT EXISTS (SELECT 1 FROM instance x WHERE x.object = o.object) AND EXISTS (SELECT 1 FROM share_object so"
+    " JOIN share sh ON sh.share = so.share AND sh.direction = so.direction WHERE so.object_id = o.object_id"
+    " AND so.direction = 'in' AND sh.state IN ('accepted', 'sending', 'delivered'))))"
+)
+_CHUNKS_OF_PACK: Final = (
+    "SELECT o.object_id, o.commitment, o.key, o.size, o.sha256, o.kind, c.number, c.offset, c.length, c.digest,"
+    " s.study_uid, e.series_uid, i.sop_uid, i.sop_class FROM chunk c JOIN object o ON o.object = c.object"
+    " LEFT JOIN instance i ON i.object = o.object LEFT JOIN study s ON s.study = i.study"
+    " LEFT JOIN series e ON e.series = i.series WHERE c.pack = ?2 AND "
 )
 
 
@@ -146,9 +152,7 @@ async def _end(tx: Transaction, share: Share, now: int) -> None:
     if share.state not in _OVER:
         ended_as = ShareState.REVOKED if share.direction is Direction.OUT else ShareState.REFUSED
         await shares.move(tx, share, ended_as, "the scan was erased here", now)
-    await tx.execute(
-        "DELETE FROM share_object WHERE share = ? AND direction = ?", (share.share, share.direction.value)
-    )
+    await tx.execute("DELETE FROM share_object WHERE share = ? AND direction = ?", (share.share, share.direction.value))
     letter = await shares.letter_of(tx, share.share, share.direction)
     if letter is not None:
         blank = tuple(ScanSummary(s.study_uid, "", "", "", "", "", s.instances, s.bytes) for s in share.scans)
@@ -189,11 +193,7 @@ async def _unfiled_packs(tx: Transaction, vault: Vault, scan: Scan, ended: set[S
     owners = {scan.study_uid.encode(), *ended}
 
     def look() -> list[PackId]:
-        found = []
-        for pack_id in vault.packs.ids():
-            if pack_id not in filed and _owner(vault, pack_id) in owners:
-                found.append(pack_id)
-        return found
+        return [p for p in vault.packs.ids() if p not in filed and _owner(vault, p) in owners]
 
     return await asyncio.to_thread(look)
 
@@ -230,14 +230,7 @@ class _Kept:
 
 async def _keep_others(tx: Transaction, vault: Vault, scan: Scan, pack: int, pack_id: PackId, now: int) -> None:
     """Copy what outlives the scan in a doomed pack into packs of its own, one for each study."""
-    rows = await tx.rows(
-        "SELECT o.object_id, o.commitment, o.key, o.size, o.sha256, o.kind, c.number, c.offset, c.length, c.digest,"
-        " s.study_uid, e.series_uid, i.sop_uid, i.sop_class FROM chunk c JOIN object o ON o.object = c.object"
-        " LEFT JOIN instance i ON i.object = o.object LEFT JOIN study s ON s.study = i.study"
-        f" LEFT JOIN series e ON e.series = i.series WHERE c.pack = ?2 AND {_OUTLIVES}"  # noqa: S608 - constant
-        " ORDER BY c.object, c.number",
-        (scan.study, pack),
-    )
+    rows = await tx.rows(_CHUNKS_OF_PACK + _OUTLIVES + " ORDER BY c.object, c.number", (scan.study, pack))
     by_study: dict[str | None, list[_Kept]] = {}
     for row in rows:
         kept = _Kept.of(row)

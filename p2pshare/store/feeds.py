@@ -2,6 +2,8 @@
 
 Rule 1: a letter is entered, signed, in the transaction that makes it true; sealing happens when it is sent.
 Rule 2: only a receipt moves an acknowledgement, and it only moves forward.
+Rule 3: a letter that is taken back leaves its hash; what a device still had to get goes on in a new epoch, for nobody
+    takes a letter out of order.
 """
 
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from p2pshare.model.packed import decode, encode
 from p2pshare.store.db import Database, Transaction
 
 Signer = Callable[[Epoch, int, LetterHash], tuple[Letter, LetterHash]]
+Resigner = Callable[[Letter, Epoch, int, LetterHash], tuple[Letter, LetterHash]]
 
 
 async def write_letter(
@@ -36,6 +39,54 @@ async def write_letter(
     return number + 1
 
 
+async def take_back(tx: Transaction, person: PersonId, share: ShareId, fresh_epoch: Epoch, sign: Resigner) -> None:
+    """Forget what the letters say that offered `share`; letters that were to come after them are signed anew."""
+    taken = await tx.rows(
+        "UPDATE letter_out SET letter = x'' WHERE person = ? AND share = ? AND kind = 'share' RETURNING epoch, number",
+        (person, share),
+    )
+    feed = await tx.row("SELECT epoch, number, hash FROM feed_out WHERE person = ?", (person,))
+    if feed is None:
+        return
+    row = await tx.row(
+        "SELECT coalesce(min(coalesce(a.number, 0)), 0) FROM device d LEFT JOIN feed_ack a ON a.device = d.device"
+        " AND a.epoch = ? WHERE d.person = ?",
+        (feed[0], person),
+    )
+    acknowledged = int(row[0]) if row else 0
+    if any(epoch == feed[0] and number > acknowledged for epoch, number in taken):
+        await _begin_anew(tx, person, Epoch(feed[0]), acknowledged, fresh_epoch, sign)
+
+
+async def _begin_anew(
+    tx: Transaction, person: PersonId, epoch: Epoch, acknowledged: int, fresh_epoch: Epoch, sign: Resigner
+) -> None:
+    """Write what is left of a feed into a fresh epoch; the old one stays as a record of hashes."""
+    left = await tx.rows(
+        "SELECT number, hash, kind, share, letter, written FROM letter_out WHERE person = ? AND epoch = ?"
+        " AND number > ? ORDER BY number",
+        (person, epoch, acknowledged),
+    )
+    number, previous = 0, LetterHash(left[-1][1])
+    for _, _, kind, share, data, written in left:
+        if not data:
+            continue
+        number += 1
+        letter, previous = sign(_stored_letter(data), fresh_epoch, number, previous)
+        await tx.execute(
+            "INSERT INTO letter_out (person, epoch, number, hash, kind, share, letter, written)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (person, fresh_epoch, number, previous, kind, share, encode(letter), written),
+        )
+    await tx.execute(
+        "UPDATE feed_out SET epoch = ?, number = ?, hash = ? WHERE person = ?", (fresh_epoch, number, previous, person)
+    )
+
+
+def _stored_letter(data: bytes) -> Letter:
+    return decode(data, Letter, limit=LETTER_MAX, what="a stored letter")
+
+
 @dataclass(frozen=True, slots=True)
 class OutgoingLetter:
     """A letter that a device has not acknowledged."""
@@ -51,14 +102,12 @@ async def unacknowledged(db: Database | Transaction, person: PersonId, device: D
     """The letters to `person` that `device` has not acknowledged, in feed order."""
     rows = await db.rows(
         "SELECT l.epoch, l.number, l.kind, l.share, l.letter FROM letter_out l"
+        " JOIN feed_out f ON f.person = l.person AND f.epoch = l.epoch"
         " LEFT JOIN feed_ack a ON a.device = ? AND a.epoch = l.epoch"
-        " WHERE l.person = ? AND l.number > coalesce(a.number, 0) ORDER BY l.written, l.epoch, l.number",
+        " WHERE l.person = ? AND l.number > coalesce(a.number, 0) ORDER BY l.number",
         (device, person),
     )
-    return [
-        OutgoingLetter(Epoch(e), n, kind, share, decode(data, Letter, limit=LETTER_MAX, what="a stored letter"))
-        for e, n, kind, share, data in rows
-    ]
+    return [OutgoingLetter(Epoch(e), n, kind, share, _stored_letter(data)) for e, n, kind, share, data in rows]
 
 
 async def acknowledge(tx: Transaction, person: PersonId, device: DeviceId, head: FeedHead) -> bool:

@@ -92,6 +92,14 @@ async def enter_objects(tx: Transaction, objects: Sequence[FiledObject]) -> None
     )
 
 
+async def enter_opened(tx: Transaction, opened: Iterable[tuple[ObjectId, bytes, bytes, ObjectKind]]) -> None:
+    """Enter key, SHA-256 and kind of objects that were received, and were opened and verified with these very ones."""
+    await tx.many(
+        "UPDATE object SET key = ?, sha256 = ?, kind = ? WHERE object_id = ?",
+        [(key, sha256, kind.value, object_id) for object_id, key, sha256, kind in opened],
+    )
+
+
 async def enter_chunks(tx: Transaction, chunks: Sequence[FiledChunk]) -> None:
     """Enter where chunks lie; of a chunk that came twice, the later copy is the one that is read."""
     await tx.many(

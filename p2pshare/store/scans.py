@@ -174,7 +174,7 @@ async def places_of(db: Database, object_ids: Sequence[ObjectId]) -> dict[Object
     """The durable chunks of the given objects, in order; an object without any is left out."""
     rows = await db.rows(
         "SELECT o.object_id, c.number, p.pack_id, c.offset, c.length, c.digest FROM json_each(?) j"
-        " JOIN object o ON o.object_id = unhex(j.value) JOIN chunk c ON c.object = o.object"
+        " CROSS JOIN object o ON o.object_id = unhex(j.value) JOIN chunk c ON c.object = o.object"
         " JOIN pack p ON p.pack = c.pack ORDER BY c.object, c.number",
         (blobs(object_ids),),
     )
@@ -184,7 +184,7 @@ async def places_of(db: Database, object_ids: Sequence[ObjectId]) -> dict[Object
 async def filed_objects(db: Database, object_ids: Sequence[ObjectId]) -> set[ObjectId]:
     """Which of the given objects are filed as an instance already."""
     rows = await db.rows(
-        "SELECT o.object_id FROM json_each(?) j JOIN object o ON o.object_id = unhex(j.value)"
+        "SELECT o.object_id FROM json_each(?) j CROSS JOIN object o ON o.object_id = unhex(j.value)"
         " JOIN instance i ON i.object = o.object",
         (blobs(object_ids),),
     )

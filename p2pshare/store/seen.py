@@ -16,7 +16,7 @@ async def unchanged(db: Database, marks: Sequence[FileMark | None]) -> list[str 
     wanted = json.dumps(sorted({(m.file_system, m.inode) for m in marks if m}))
     rows = await db.rows(
         "SELECT f.file_system, f.inode, f.size, f.mtime_ns, f.ctime_ns, s.study_uid FROM json_each(?) j"
-        " JOIN seen_file f ON f.file_system = j.value ->> 0 AND f.inode = j.value ->> 1"
+        " CROSS JOIN seen_file f ON f.file_system = j.value ->> 0 AND f.inode = j.value ->> 1"
         " JOIN instance i ON i.object = f.object JOIN study s ON s.study = i.study",
         (wanted,),
     )

@@ -113,7 +113,7 @@ async def covers(
 ) -> bool:
     """Whether the share covers every one of `objects`, which are all different."""
     row = await db.row(
-        "SELECT count(*) FROM json_each(?) j JOIN share_object so ON so.object_id = unhex(j.value)"
+        "SELECT count(*) FROM json_each(?) j CROSS JOIN share_object so ON so.object_id = unhex(j.value)"
         " WHERE so.share = ? AND so.direction = ?",
         (blobs(objects), share, direction.value),
     )
@@ -203,7 +203,7 @@ async def receipt_of(db: Database, share: ShareId) -> bytes | None:
 async def complete_objects(db: Database | Transaction, objects: Sequence[ObjectId]) -> set[ObjectId]:
     """Which of `objects` have all their chunks here, durable."""
     rows = await db.rows(
-        "SELECT o.object_id FROM json_each(?) j JOIN object o ON o.object_id = unhex(j.value)"
+        "SELECT o.object_id FROM json_each(?) j CROSS JOIN object o ON o.object_id = unhex(j.value)"
         " WHERE (SELECT count(*) FROM chunk c WHERE c.object = o.object) = max(1, (o.size + 1048575) / 1048576)",
         (blobs(objects),),
     )
@@ -214,7 +214,7 @@ async def stored_sizes(db: Database | Transaction, objects: Sequence[ObjectId]) 
     """For each of `objects` that is here: plaintext bytes, and stored bytes of its durable chunks."""
     rows = await db.rows(
         "SELECT o.size, (SELECT coalesce(sum(c.length), 0) FROM chunk c WHERE c.object = o.object)"
-        " FROM json_each(?) j JOIN object o ON o.object_id = unhex(j.value)",
+        " FROM json_each(?) j CROSS JOIN object o ON o.object_id = unhex(j.value)",
         (blobs(objects),),
     )
     return [(int(row[0]), int(row[1])) for row in rows]
@@ -229,7 +229,7 @@ async def exchanged_chunks(
     """
     here: dict[ObjectId, set[int]] = {}
     rows = await db.rows(
-        "SELECT o.object_id, c.number FROM json_each(?1) j JOIN object o ON o.object_id = unhex(j.value)"
+        "SELECT o.object_id, c.number FROM json_each(?1) j CROSS JOIN object o ON o.object_id = unhex(j.value)"
         " JOIN chunk c ON c.object = o.object JOIN pack p ON p.pack = c.pack"
         " WHERE EXISTS (SELECT 1 FROM share s WHERE s.share = p.share AND s.direction = 'in' AND s.person = ?2)"
         " OR EXISTS (SELECT 1 FROM share_object so JOIN share s ON s.share = so.share AND s.direction = 'out'"

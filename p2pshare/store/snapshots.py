@@ -2,6 +2,7 @@
 
 Rule 1: a snapshot holds no prekey secret: a copy of the vault cannot open letters sealed after it was made.
 Rule 2: the newest two are kept; a new one is durable before an old one goes.
+Rule 3: all tables are read in one transaction, and one process writes at a time: under the exclusive maintenance lock.
 """
 
 import asyncio
@@ -14,12 +15,14 @@ from typing import Any, Final
 
 from p2pshare.crypto.codec import Codec
 from p2pshare.crypto.stream import ObjectOpener, ObjectSealer, object_id
-from p2pshare.errors import DamagedPack, Malformed, ShareCorrupt
+from p2pshare.errors import DamagedPack, Malformed, ShareCorrupt, VaultBusy
 from p2pshare.model.ids import PackId
 from p2pshare.model.limits import CHUNK_SIZE, PACK_CLOSES_AT
 from p2pshare.model.objects import ObjectKind, chunk_count, chunk_plain_length
 from p2pshare.model.pack import PackEnd, PackPart, PackScope
 from p2pshare.model.packed import Packed, decode, encode
+from p2pshare.store.db import Transaction
+from p2pshare.store.locks import maintenance
 from p2pshare.store.packs import PackBuilder, placements
 from p2pshare.store.vault import Vault
 
@@ -29,6 +32,7 @@ _TABLES: Final = (
 )  # fmt: skip
 _SNAPSHOT_MAX: Final = 256 << 20
 _KEPT: Final = 2
+_PATIENCE: Final = 2.0
 
 
 class Table(Packed, frozen=True):
@@ -47,20 +51,28 @@ class Snapshot(Packed, frozen=True, tag="snapshot", tag_field="t"):
 
 
 async def write_if_needed(vault: Vault, now: int) -> bool:
-    """Write a snapshot if the log has grown since the last one; tell whether it did."""
-    head = await vault.db.row("SELECT coalesce(max(number), 0) FROM log")
-    done = await vault.db.row("SELECT value FROM meta WHERE key = 'snapshot'")
-    log_number = int(head[0]) if head else 0
-    if done and int.from_bytes(done[0], "big") >= log_number:
+    """Write a snapshot if the log has grown since the last one; tell whether it did.
+
+    If somebody else is at the packs just now, it is left to the next time.
+    """
+    if await _is_current(vault):
         return False
-    await _write_one(vault, log_number, now, keep=_KEPT)
+    try:
+        async with maintenance(vault.folder, exclusive=True, patience=_PATIENCE):
+            if await _is_current(vault):  # somebody else was quicker
+                return False
+            await _write_one(vault, now, keep=_KEPT)
+    except VaultBusy:
+        return False
     return True
 
 
 async def replace_all(vault: Vault, now: int) -> None:
-    """Write a snapshot and remove every earlier one: after an erasure, for the earlier ones name what was erased."""
-    head = await vault.db.row("SELECT coalesce(max(number), 0) FROM log")
-    await _write_one(vault, int(head[0]) if head else 0, now, keep=1)
+    """Write a snapshot and remove every earlier one: after an erasure, for the earlier ones name what was erased.
+
+    Under the exclusive maintenance lock.
+    """
+    await _write_one(vault, now, keep=1)
 
 
 def read_newest(vault: Vault) -> Snapshot | None:
@@ -96,8 +108,17 @@ class _Part:
     created: int
 
 
-async def _write_one(vault: Vault, log_number: int, now: int, *, keep: int) -> None:
-    tables = {name: await _table(vault, name) for name in _TABLES}
+async def _is_current(vault: Vault) -> bool:
+    done = await vault.db.row("SELECT value FROM meta WHERE key = 'snapshot'")
+    head = await vault.db.row("SELECT coalesce(max(number), 0) FROM log")
+    return bool(done and head and int.from_bytes(done[0], "big") >= int(head[0]))
+
+
+async def _write_one(vault: Vault, now: int, *, keep: int) -> None:
+    async with vault.db.transaction() as tx:
+        head = await tx.row("SELECT coalesce(max(number), 0) FROM log")
+        log_number = int(head[0]) if head else 0
+        tables = {name: await _table(tx, name) for name in _TABLES}
     data = encode(Snapshot(log_number=log_number, created=now, tables=tables))
     await asyncio.to_thread(_write, vault, data, now, keep)
     async with vault.db.transaction() as tx:
@@ -141,9 +162,9 @@ def _opened(vault: Vault, opener: ObjectOpener, size: int, parts: Sequence[_Part
             offset, number = offset + length, number + 1
 
 
-async def _table(vault: Vault, name: str) -> Table:
-    columns = tuple(str(row[1]) for row in await vault.db.rows(f"PRAGMA table_info({name})"))
-    rows = await vault.db.rows(f"SELECT {', '.join(columns)} FROM {name}")  # noqa: S608 - names from our own schema
+async def _table(tx: Transaction, name: str) -> Table:
+    columns = tuple(str(row[1]) for row in await tx.rows(f"PRAGMA table_info({name})"))
+    rows = await tx.rows(f"SELECT {', '.join(columns)} FROM {name}")  # noqa: S608 - names from our own schema
     return Table(columns=columns, rows=tuple(tuple(row) for row in rows))
 
 

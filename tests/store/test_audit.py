@@ -62,8 +62,12 @@ async def test_a_chain_that_somebody_without_the_device_key_made_anew_is_noticed
 
 async def test_an_entry_of_a_transaction_that_fails_is_not_there(tmp_path: Path) -> None:
     async with one_person(tmp_path) as ana:
-        with pytest.raises(ZeroDivisionError):
+
+        async def fails() -> None:
             async with ana.vault.db.transaction() as tx:
                 await audit.enter(tx, ana.vault.identity.device, "one", {}, NOON)
                 raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await fails()
         assert [e.kind for e in await audit.entries(ana.vault.db)] == ["setup"]

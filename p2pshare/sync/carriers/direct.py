@@ -7,7 +7,7 @@ Rule 3: who may connect, and with which knock key, is asked at each connection.
 
 import asyncio
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Final
 
 import aiohttp
@@ -53,14 +53,24 @@ class DirectListener(Listener):
         *,
         deadline: float = limits.HANDSHAKE_SECONDS,
         doorstep: Doorstep | None = None,
+        on_stranger: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Prepare. `deadline`: seconds from accepting a socket to knowing who it is."""
+        """Prepare.
+
+        Args:
+            identity: who this node is, and who may connect.
+            on_link: runs for each device that was proved.
+            deadline: seconds from accepting a socket to knowing who it is.
+            doorstep: counts those who are not known yet.
+            on_stranger: told, with an error's code, of each who was turned away.
+        """
         certificate = new_certificate()
         self._certificate = certificate.digest
         self._context = server_context(certificate)
         self._identity = identity
         self._on_link = on_link
         self._deadline = deadline
+        self._on_stranger = on_stranger
         self._doorstep = doorstep or Doorstep(limits.HANDSHAKE_SOCKETS, limits.HANDSHAKE_SOCKETS_PER_ADDRESS)
         self._server = GateServer(lambda path: check_knock(path, identity.knock_keys, certificate.digest))
         self._tasks: set[asyncio.Task[None]] = set()
@@ -139,8 +149,10 @@ class DirectListener(Listener):
                     ssl_shutdown_timeout=CLOSE_SECONDS,
                 )
                 link = await self._shake_hands(gate)
-        except (RemoteError, Unreachable, OSError):
-            pass  # a stranger, or one that is gone: nothing is said, and nothing is owed
+        except RemoteError as error:
+            self._on_stranger(error.code)  # nothing is said to them
+        except (Unreachable, OSError):
+            pass  # gone: nothing is owed
         finally:
             if gate is not None and link is None:
                 gate.slam()
