@@ -123,12 +123,6 @@ class CannotListen(LocalError):
     """This computer does not let p2pshare listen there. Nothing is lost; choose another address or port."""
 
 
-class Incomplete(LocalError):
-    """Part of it was done; what was not is listed. What is stored is safe."""
-
-    exit_code = 7
-
-
 class PolicyRefusal(LocalError):
     """A safety rule says no. Nothing was sent or changed."""
 

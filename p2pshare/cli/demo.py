@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,6 @@ class _Side:
     vault: Path
     key_file: Path
     address: str = ""
-    commands: list[str] = field(default_factory=list)
 
     async def run(self, *words: str) -> dict[str, Any]:
         """Run one p2pshare command and return what it printed."""

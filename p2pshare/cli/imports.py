@@ -24,6 +24,8 @@ async def import_files(args: argparse.Namespace, out: Output) -> int:
         path, secret, lambda progress: out.progress(_progress(progress)), keep_unreadable=args.keep_unreadable
     ) as (node, importer):
         report = await (importer.preview(files) if args.dry_run else importer.run(files))
+        for missing in importer.sandbox_missing:
+            out.say(f"On this system the readers are not kept from everything: {missing}.")
         studies = await node.library.with_uids([*report.studies, *report.known_studies])
     counts = {outcome.value: report.counts[outcome] for outcome in FileOutcome}
     value = {

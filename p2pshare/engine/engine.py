@@ -198,6 +198,8 @@ class Engine:
         trouble = ""
         if ended is not None and ended.reason in (EndReason.VIOLATION, EndReason.TROUBLE) and ended.error:
             trouble = f"the last connection ended: {ended.error}"
+        elif ended is not None and ended.not_taken:
+            trouble = f"{ended.not_taken} of their letters or receipts could not be taken; the log says why"
         with suppress(LocalError):
             async with self._vault.db.transaction(self._term) as tx:
                 await tx.execute(

@@ -75,6 +75,11 @@ class Importer:
         self._this_run: Known = {}  # what this run has sealed or is sealing
         self._again: list[tuple[FileMark, ObjectId]] = []  # files found to be duplicates: need not be read next time
 
+    @property
+    def sandbox_missing(self) -> tuple[str, ...]:
+        """What the readers' sandbox could not forbid on this system, in words; known after a run."""
+        return self._looking.sandbox_missing
+
     async def run(self, paths: Sequence[Path]) -> ImportReport:
         """Import everything under `paths`. Raises LocalError only when going on makes no sense (a full disk, say)."""
         counting = asyncio.create_task(asyncio.to_thread(self._count, paths))

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from p2pshare.crypto.stream import ObjectOpener, check_shape
-from p2pshare.errors import Malformed, TooLarge
-from p2pshare.model.ids import ObjectId
+from p2pshare.errors import BadIdentity, Malformed, TooLarge
+from p2pshare.model.ids import ObjectId, parse_uid
 from p2pshare.model.letters import ShareLetter
 from p2pshare.model.limits import LAYOUT_CHUNKS_MAX, LAYOUT_MAX, LAYOUT_OBJECTS_MAX, OBJECT_MAX, SHARE_SCANS_MAX
 from p2pshare.model.objects import Keyring, KeyringEntry, Layout, ObjectKind, ObjectShape, chunk_count
@@ -53,12 +53,12 @@ def totals_of(shapes: Iterable[ObjectShape]) -> Totals:
 
 def keyring_entry(instance: StoredInstance, study_uid: str) -> KeyringEntry:
     """What opens one instance at the other end."""
-    dicom = instance.kind == ObjectKind.DICOM.value
+    dicom = instance.kind == ObjectKind.DICOM.value and bool(instance.sop_uid)  # not what was only called so
     return KeyringEntry(
         object_id=instance.object_id,
         key=instance.key,
         sha256=instance.sha256,
-        kind=ObjectKind(instance.kind),
+        kind=ObjectKind.DICOM if dicom else ObjectKind.FILE,
         study_uid=study_uid if dicom else "",
         series_uid=instance.series_uid if dicom else "",
         sop_uid=instance.sop_uid if dicom else "",
@@ -118,7 +118,20 @@ def read_keyring(data: bytes, layout: Layout) -> Keyring:
     for entry in keyring.added:
         if len(entry.key) != 32 or len(entry.sha256) != 32 or entry.kind not in (ObjectKind.DICOM, ObjectKind.FILE):
             raise Malformed("a keyring entry")
+        _check_uids(entry)
     return keyring
+
+
+def _check_uids(entry: KeyringEntry) -> None:
+    """Refuse UIDs that are none, though they only say what the sender thinks it is. Raises Malformed."""
+    uids = (entry.study_uid, entry.series_uid, entry.sop_uid)
+    if entry.kind is ObjectKind.FILE and uids == ("", "", ""):
+        return
+    try:
+        for uid in uids:
+            parse_uid(uid, "UID")
+    except BadIdentity:
+        raise Malformed("a keyring entry with a UID that is none") from None
 
 
 def check_keys(layout: Layout, keyring: Keyring) -> None:

@@ -16,7 +16,7 @@ from p2pshare.errors import (
     RemoteError,
     Replayed,
 )
-from p2pshare.model.ids import NO_LETTER, DeviceId, Epoch, LetterHash, ShareId
+from p2pshare.model.ids import NO_LETTER, DeviceId, Epoch, LetterHash, ShareId, parse_uid
 from p2pshare.model.letters import (
     AnswerLetter,
     Body,
@@ -38,6 +38,7 @@ from p2pshare.store.db import Transaction
 from p2pshare.store.feeds import InHead
 from p2pshare.store.people import DeviceRow
 from p2pshare.store.shares import Direction, NewShare, Share
+from p2pshare.store.studies import KEPT_FILES
 from p2pshare.store.vault import Vault
 
 
@@ -159,6 +160,9 @@ class LettersIn:
             raise Refusal("a share without an id or without scans")
         if len(body.question.encode()) > QUESTION_MAX or any(len(s.patient) > 2 * NAME_MAX for s in body.scans):
             raise Refusal("a share with too much text")
+        for scan in body.scans:
+            if scan.study_uid != KEPT_FILES:
+                parse_uid(scan.study_uid, "Study Instance UID of a scan")
         known = await shares.get(tx, ShareId(body.share), Direction.IN)
         if known and (known.person != self._peer.person_id or known.state not in _MAY_BE_OFFERED_ANEW):
             raise Replayed("a share that was offered before")

@@ -47,6 +47,11 @@ class Looking:
         self._keep = keep_unreadable
         self._named: set[str] = set()
 
+    @property
+    def sandbox_missing(self) -> tuple[str, ...]:
+        """What the readers' sandbox could not forbid on this system, in words."""
+        return self._workers.sandbox_missing
+
     async def batches(self, paths: Sequence[Path]) -> AsyncIterator[list[ReadFile]]:
         """Yield what may be stored, batch by batch in the order found, a few batches being read at once."""
         self._named = {str(p) for p in paths}

@@ -18,7 +18,7 @@ from p2pshare.model.pack import PackEnd, PackScope
 from p2pshare.model.packed import decode, encode
 from p2pshare.model.views import ENDED, ShareState
 from p2pshare.service import filing_packs, post
-from p2pshare.service.clock import Clock
+from p2pshare.service.clock import Clock, is_steady
 from p2pshare.service.layouts import keyring_entry, shape_from, totals_of
 from p2pshare.service.people import People
 from p2pshare.service.sealing import SealedObject, seal_object
@@ -85,23 +85,22 @@ class Offers:
         share = ShareId(secrets.token_bytes(16))
         content = await self._content(list(chosen.values()))
         base = await self._best_base(person.person_id, content)
-        await self._offer(share, person.person_id, content, base, question, expires)
-        async with self._vault.db.transaction() as tx:
-            await audit.enter(
-                tx, self._vault.identity.device, "share-created",
-                {"share": share.hex(), "person": person.person_id.hex(), "name": person.name,
-                 "scans": len(chosen), "objects": len(content.ids), "unverified": not person.verified},
-                self._now(),
-            )  # fmt: skip
+        created: audit.Detail = {
+            "share": share.hex(), "person": person.person_id.hex(), "name": person.name,
+            "scans": len(chosen), "objects": len(content.ids), "unverified": not person.verified,
+        }  # fmt: skip
+        await self._offer(share, person.person_id, content, base, question, expires, log=("share-created", created))
         return share
 
     async def offer_whole(self, share: Share) -> None:
         """Offer the same share anew with its whole layout: the recipient lacks what the first one built on."""
         texts = [s.study_uid for s in share.scans]
         content = await self._content([await scans.by_prefix(self._vault.db, t) for t in texts])
+        again: audit.Detail = {"share": share.share.hex(), "person": share.person.hex(), "objects": len(content.ids)}
         await self._offer(
-            share.share, share.person, content, None, share.question, share.expires, state=ShareState.ACCEPTED
-        )
+            share.share, share.person, content, None, share.question, share.expires, state=ShareState.ACCEPTED,
+            log=("share-offered-whole", again),
+        )  # fmt: skip
 
     async def listed(self) -> list[Share]:
         """My shares, the newest first."""
@@ -153,8 +152,10 @@ class Offers:
         return await self.find(share.share.hex())
 
     async def expire(self) -> None:
-        """End shares whose time is over."""
+        """End shares whose time is over, unless the clock has just jumped."""
         now = self._now()
+        if not await is_steady(self._vault.db, now):
+            return
         for share in await self.listed():
             if share.expires is not None and share.expires < now and share.state not in ENDED:
                 async with self._vault.db.transaction() as tx:
@@ -192,7 +193,7 @@ class Offers:
 
     async def _offer(
         self, share: ShareId, person: PersonId, content: _Content, base: tuple[Share, dict[ObjectId, int]] | None,
-        question: str, expires: int | None, *, state: ShareState = ShareState.QUEUED,
+        question: str, expires: int | None, *, log: tuple[str, audit.Detail], state: ShareState = ShareState.QUEUED,
     ) -> None:  # fmt: skip
         had = base[1] if base else {}
         ids = content.ids
@@ -219,6 +220,7 @@ class Offers:
             async with self._vault.db.transaction() as tx:
                 new = NewShare(Direction.OUT, person, None, state, letter, base[0].layout if base else None)
                 await self._enter(tx, new, own, written, ids)
+                await audit.enter(tx, self._vault.identity.device, *log, self._now())
 
     async def _enter(
         self, tx: Transaction, new: NewShare, own: Sequence[tuple[SealedObject, ObjectKind]],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p2pshare.crypto.card import is_address, read_card, write_card
+from p2pshare.crypto.hpke import forget_secrets
 from p2pshare.crypto.keys import device_id, new_knock_key, new_prekey, person_id
 from p2pshare.crypto.words import safety_words, same_words
 from p2pshare.errors import (
@@ -24,7 +25,7 @@ from p2pshare.model.ids import PersonId
 from p2pshare.model.letters import ContactLetter
 from p2pshare.model.limits import CARD_ADDRESSES_MAX, CARD_MAX
 from p2pshare.service import post
-from p2pshare.service.clock import Clock
+from p2pshare.service.clock import Clock, is_steady
 from p2pshare.store import audit, people
 from p2pshare.store.db import Transaction
 from p2pshare.store.people import Person
@@ -121,7 +122,10 @@ class People:
         prekey, secret = new_prekey(self._vault.identity.device, number, now)
         async with self._vault.db.transaction() as tx:
             await people.enter_own_prekey(tx, prekey, secret, now)
-            await people.erase_prekeys_superseded_before(tx, now - _PREKEY_KEPT_FOR)
+        if await is_steady(self._vault.db, now):
+            async with self._vault.db.transaction() as tx:
+                await people.erase_prekeys_superseded_before(tx, now - _PREKEY_KEPT_FOR)
+            forget_secrets()  # parsed ones that are still in memory
 
     # --- other people ---
 

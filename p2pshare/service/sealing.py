@@ -12,7 +12,6 @@ from p2pshare.crypto.codec import Codec
 from p2pshare.crypto.stream import ObjectKey, ObjectOpener, ObjectSealer, SealedChunk, object_id
 from p2pshare.errors import DamagedPack, ShareCorrupt
 from p2pshare.model.dicom import DicomRecord
-from p2pshare.model.ids import ObjectId
 from p2pshare.model.limits import CHUNK_SIZE
 from p2pshare.model.objects import ObjectShape, chunk_count, chunk_plain_length
 from p2pshare.store.packs import PackStore
@@ -97,8 +96,3 @@ def read_object(
 ) -> bytes:
     """The plaintext of a small stored object, verified."""
     return b"".join(open_object(packs, key, commitment, size, sha256, places))
-
-
-def ids_of(shapes: Sequence[ObjectShape]) -> list[ObjectId]:
-    """The object ids of shapes, in order."""
-    return [shape.id for shape in shapes]

@@ -95,12 +95,18 @@ async def finish(vault: Vault, now: int) -> int:
 
 
 async def finish_left_over(vault: Vault, now: int) -> bool:
-    """Finish an erasure that was interrupted, if there is one; False if somebody else is at it, or at something."""
-    if not await vault.db.rows("SELECT 1 FROM doomed_pack LIMIT 1"):
+    """Finish what was interrupted: an erasure, a write; False if somebody else is at it, or at something.
+
+    Temporary files of writers that were killed go; nobody writes while the lock is held.
+    """
+    left_over = await vault.db.rows("SELECT 1 FROM doomed_pack LIMIT 1")
+    if not left_over and not await asyncio.to_thread(lambda: any(vault.folder.temps())):
         return True
     try:
         async with maintenance(vault.folder, exclusive=True, patience=_LEFT_OVER_PATIENCE):
-            await finish(vault, now)
+            await asyncio.to_thread(vault.folder.sweep_temps)  # of writers that were killed
+            if left_over:
+                await finish(vault, now)
     except VaultBusy:
         return False
     return True

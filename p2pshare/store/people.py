@@ -142,7 +142,6 @@ class OwnPrekey:
     prekey: Prekey
     secret: bytes
     created: int
-    superseded: int | None
 
     def __repr__(self) -> str:
         return f"OwnPrekey(number={self.prekey.number})"
@@ -150,8 +149,8 @@ class OwnPrekey:
 
 async def own_prekeys(db: Database | Transaction) -> list[OwnPrekey]:
     """This device's prekeys whose secrets live, the newest first."""
-    rows = await db.rows("SELECT prekey, secret, created, superseded FROM prekey ORDER BY number DESC")
-    return [OwnPrekey(msgspec.msgpack.decode(r[0], type=Prekey), r[1], r[2], r[3]) for r in rows]
+    rows = await db.rows("SELECT prekey, secret, created FROM prekey ORDER BY number DESC")
+    return [OwnPrekey(msgspec.msgpack.decode(r[0], type=Prekey), r[1], r[2]) for r in rows]
 
 
 async def enter_own_prekey(tx: Transaction, prekey: Prekey, secret: bytes, now: int) -> None:
