@@ -1,4 +1,4 @@
-"""Looking for traces: whether bytes are anywhere in a vault: in its database, decrypted, or in its files as they lie."""
+"""Looking for traces: whether bytes are anywhere in a vault: in its database, decrypted, or in its files."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -56,6 +56,8 @@ class SettableClock:
 class InlineWorkers:
     """Reads sources in this process: the readers are real, the sandbox around them is not there."""
 
+    sandbox_missing: tuple[str, ...] = ()
+
     def __init__(self) -> None:
         self.read_count = 0
 

@@ -26,6 +26,7 @@ from p2pshare.store.shares import Direction, Share
 from p2pshare.store.vault import Vault
 
 _PROGRESS_SECONDS: Final = 1.0  # between receipts that only count chunks
+_COMING = (ShareState.ACCEPTED, ShareState.SENDING)
 _SERVED = (ShareState.ACCEPTED, ShareState.SENDING, ShareState.DELIVERED, ShareState.IMPORTED)
 
 
@@ -170,8 +171,7 @@ class VaultDesk:
         return found
 
     async def _coming(self) -> list[Share]:
-        states = (ShareState.ACCEPTED, ShareState.SENDING)
-        return await shares.of_person(self._vault.db, self._peer.person_id, Direction.IN, states)
+        return await shares.of_person(self._vault.db, self._peer.person_id, Direction.IN, _COMING)
 
     async def _arrival(self, share: Share) -> Arrival | None:
         arrival = self._arrivals.get(share.share)
@@ -197,10 +197,10 @@ class VaultDesk:
         if share in self._refused:
             return
         self._refused.add(share)
-        current = await shares.get(self._vault.db, share, Direction.IN)
-        if current is None or current.person != self._peer.person_id:
-            return
         async with self._vault.db.transaction(self._term) as tx:
+            current = await shares.get(tx, share, Direction.IN)
+            if current is None or current.person != self._peer.person_id or current.state not in _COMING:
+                return
             await shares.move(tx, current, current.state, f"the sender does not send it ({why[:80]})", self._now())
             detail = {"share": share.hex(), "object": object_id.hex(), "why": why[:200]}
             await audit.enter(tx, self._vault.identity.device, "chunk-refused", detail, self._now())

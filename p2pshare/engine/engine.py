@@ -216,10 +216,16 @@ class Engine:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _guard(self) -> None:
-        """End the sessions of people who were blocked, and learn new knock keys, whoever changed them."""
+        """End the sessions of people who were blocked, and learn new knock keys, whoever changed them.
+
+        Raises:
+            EngineTaken: another process began a term.
+        """
         seen = -1
         while True:
             seen = await self._changes.wait_beyond(seen)
+            if await self._vault.db.row("SELECT 1 FROM engine WHERE term = ?", (self._term,)) is None:
+                raise EngineTaken
             await asyncio.to_thread(self._vault.reload_identity)
             for device, live in list(self._live.items()):
                 row = await people.device(self._vault.db, device)

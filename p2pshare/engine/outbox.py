@@ -128,6 +128,7 @@ class Outbox:
             await self._note(row.device.device_id, trouble, self._now() + int(wait) if addresses else None)
         finally:
             attempt.running, attempt.ended = False, time.monotonic()
+            await self._changes.announce()  # for the outbox: when to look again may have been worked out without it
 
     async def _after_session(self, device: DeviceId, attempt: _Try, seconds: float) -> None:
         """Wait a little; longer and longer while sessions end as soon as they began, as with a peer that is broken."""

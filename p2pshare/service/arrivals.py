@@ -31,6 +31,7 @@ from p2pshare.store.packs import PackBuilder
 from p2pshare.store.shares import Direction, Share
 from p2pshare.store.vault import Vault
 
+_LIVE: Final = (ShareState.ACCEPTED, ShareState.SENDING, ShareState.DELIVERED)
 _OPEN_PACKS: Final = 4  # scans arrive one after another; more are open only if a sender wants them to be
 
 
@@ -282,7 +283,10 @@ class Arrival:
 async def refuse(vault: Vault, share: Share, why: str, now: int, term: int | None) -> None:
     """End a share that cannot be taken, saying why; the receipt tells the sender."""
     async with vault.db.transaction(term) as tx:
-        await shares.move(tx, share, ShareState.REFUSED, why, now)
+        current = await shares.get(tx, share.share, Direction.IN)
+        if current is None or current.state not in _LIVE or current.layout != share.layout:
+            return  # it ended, or was offered anew, meanwhile
+        await shares.move(tx, current, ShareState.REFUSED, why, now)
         await audit.enter(
             tx, vault.identity.device, "share-refused",
             {"share": share.share.hex(), "person": share.person.hex(), "why": why}, now,

@@ -6,7 +6,7 @@ Rule 2: one file's trouble is that file's: the others of the job are sealed.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from p2pshare.crypto.codec import Codec
 from p2pshare.crypto.stream import ObjectSealer, SealedChunk
@@ -24,7 +24,7 @@ from p2pshare.service.sealing import codec_for, shape_of
 class SealedFile:
     """A file sealed whole; `chunks` is empty where they were handed on already."""
 
-    key: bytes
+    key: bytes = field(repr=False)
     chunks: tuple[SealedChunk, ...]
     shape: ObjectShape
     sha256: bytes

@@ -55,10 +55,11 @@ class Inbox:
         wanted = ShareState.ACCEPTED if accepted else ShareState.DECLINED
         if share.state is wanted:
             return found
-        if share.state is not ShareState.OFFERED:
-            raise PolicyRefusal(f"this share is {share.state.value} already")
         now = self._now()
         async with self._vault.db.transaction() as tx:
+            share = await shares.get(tx, share.share, Direction.IN) or share  # as it is now
+            if share.state is not ShareState.OFFERED:
+                raise PolicyRefusal(f"this share is {share.state.value} already")
             sender = await people.by_id(tx, share.person)
             if sender is None or sender.blocked:
                 raise PersonBlocked(found.name)

@@ -137,12 +137,13 @@ class Offers:
 
     async def revoke(self, text: str) -> Share:
         """End a share: nothing more is served, and the recipient is told. Raises PolicyRefusal if it has ended."""
-        share = await self.find(text)
-        if share.state in (ShareState.DECLINED, ShareState.REVOKED, ShareState.EXPIRED, ShareState.REFUSED):
-            raise PolicyRefusal(f"this share is {share.state.value} already")
+        found = await self.find(text)
         now = self._now()
         why = "revoked; copies that arrived cannot be recalled"
         async with self._vault.db.transaction() as tx:
+            share = await shares.get(tx, found.share, Direction.OUT) or found  # as it is now, and stays until it ends
+            if share.state in (ShareState.DECLINED, ShareState.REVOKED, ShareState.EXPIRED, ShareState.REFUSED):
+                raise PolicyRefusal(f"this share is {share.state.value} already")
             await shares.move(tx, share, ShareState.REVOKED, why, now)
             await post.write(tx, self._vault, share.person, RevokeLetter(share=share.share), now)
             await audit.enter(

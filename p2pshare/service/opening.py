@@ -82,7 +82,7 @@ class Opening:
                 batch = items[start : start + _BATCH]
                 opened = await self._decrypt_all(batch, _HEADER)
                 if filing_before is not None:
-                    await filing_before
+                    await _or_close(filing_before, opened)
                 filing_before = asyncio.create_task(self._read_and_file(share, batch, opened))
         finally:
             if filing_before is not None:
@@ -224,6 +224,15 @@ async def _check_delivered(tx: Transaction, share: Share) -> None:
     current = await shares.get(tx, share.share, Direction.IN)
     if current is None or (current.state, current.layout) != (ShareState.DELIVERED, share.layout):
         raise _Ended
+
+
+async def _or_close(filing: asyncio.Task[None], opened: Sequence[_Opened]) -> None:
+    """Wait for `filing`; if it fails, or waiting ends, nobody will read `opened`."""
+    try:
+        await filing
+    except BaseException:
+        _close(opened)
+        raise
 
 
 def _close(opened: Sequence[_Opened]) -> None:

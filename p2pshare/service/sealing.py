@@ -6,7 +6,7 @@ Rule 2: every function here is plain and blocking; the callers choose the thread
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from p2pshare.crypto.codec import Codec
 from p2pshare.crypto.stream import ObjectKey, ObjectOpener, ObjectSealer, SealedChunk, object_id
@@ -22,7 +22,7 @@ from p2pshare.store.scans import ChunkPlace
 class SealedObject:
     """A whole object, sealed: small enough to hold in memory."""
 
-    key: ObjectKey
+    key: ObjectKey = field(repr=False)
     shape: ObjectShape
     sha256: bytes
     chunks: tuple[SealedChunk, ...]
@@ -71,12 +71,15 @@ def open_object(
     """Yield the plaintext of a stored object, chunk by chunk; the last comes only after the whole was verified.
 
     Raises:
-        DamagedPack: a chunk is missing, changed, or the whole is not what was stored.
+        DamagedPack: a chunk is missing, changed, does not open, or the whole is not what was stored.
     """
     count = chunk_count(size)
     if [p.number for p in places] != list(range(count)):
         raise DamagedPack("a part of an object is missing")
-    opener = ObjectOpener(ObjectKey(key), commitment)
+    try:
+        opener = ObjectOpener(ObjectKey(key), commitment)
+    except ShareCorrupt:
+        raise DamagedPack("the key of an object is not its own") from None
     whole = hashlib.sha256()
     for place in places:
         stored = packs.read(place.pack_id, place.offset, place.length)

@@ -9,7 +9,7 @@ Rule 3: shares of the scan end, and their keyrings go too, for they hold its key
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from p2pshare.errors import DamagedPack, VaultBusy
@@ -217,7 +217,7 @@ class _Kept:
 
     object_id: ObjectId
     commitment: bytes
-    key: bytes | None
+    key: bytes | None = field(repr=False)
     number: int
     offset: int
     length: int

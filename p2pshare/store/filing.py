@@ -6,7 +6,7 @@ Rule 3: row numbers are drawn inside the transaction, so that every table is fil
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from p2pshare.model.dicom import DicomRecord, FileOutcome
 from p2pshare.model.ids import ChunkDigest, ObjectId, PackId, ShareId
@@ -34,7 +34,7 @@ class FiledObject:
 
     object_id: ObjectId
     commitment: bytes
-    key: bytes | None
+    key: bytes | None = field(repr=False)
     size: int
     sha256: bytes | None
     kind: ObjectKind

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from p2pshare.errors import Ambiguous, NotFound
 from p2pshare.model.ids import ObjectId, PackId, ScanId
@@ -129,7 +129,7 @@ class StoredInstance:
     file_name: str
     object_id: ObjectId
     commitment: bytes
-    key: bytes
+    key: bytes = field(repr=False)
     size: int
     sha256: bytes
     kind: str

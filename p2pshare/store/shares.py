@@ -176,13 +176,17 @@ async def letter_of(db: Database | Transaction, share: ShareId, direction: Direc
 
 async def move(
     tx: Transaction, share: Share, state: ShareState, why: str, now: int, *, receipt: bytes | None = None
-) -> None:
-    """Bring a share to `state`; `receipt`, where given, is the signed proof and is kept."""
-    await tx.execute(
+) -> bool:
+    """Bring a share to `state`, if it is still in the state that `share` says; tell whether it was.
+
+    Somebody may have revoked it since it was read. `receipt`, where given, is the signed proof and is kept.
+    """
+    moved = await tx.execute(
         "UPDATE share SET state = ?, why = ?, changed = ?, receipt = coalesce(?, receipt)"
-        " WHERE share = ? AND direction = ?",
-        (state.value, why, now, receipt, share.share, share.direction.value),
+        " WHERE share = ? AND direction = ? AND state = ?",
+        (state.value, why, now, receipt, share.share, share.direction.value, share.state.value),
     )
+    return bool(moved)
 
 
 async def count(tx: Transaction, share: ShareId, direction: Direction, *, done: int | None, wire: int) -> None:

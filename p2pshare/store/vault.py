@@ -40,7 +40,7 @@ class OwnIdentity:
     device: SigningKey
     certified: int
     certificate: bytes
-    knock_keys: tuple[bytes, ...]
+    knock_keys: tuple[bytes, ...] = field(repr=False)
     person_id: PersonId = field(init=False)
     device_id: DeviceId = field(init=False)
 

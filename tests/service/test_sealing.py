@@ -10,7 +10,7 @@ import pytest
 
 from p2pshare.crypto.codec import Codec
 from p2pshare.crypto.stream import ObjectKey, check_shape
-from p2pshare.errors import DamagedPack, ShareCorrupt
+from p2pshare.errors import DamagedPack
 from p2pshare.model.limits import CHUNK_SIZE
 from p2pshare.model.objects import chunk_count
 from p2pshare.model.pack import PackScope
@@ -101,7 +101,7 @@ async def test_another_key_opens_nothing(tmp_path: Path) -> None:
     async with one_person(tmp_path) as ana:
         sealed = seal_object(b"x", Codec.RAW)
         places = packed(ana.vault.packs, sealed)
-        with pytest.raises(ShareCorrupt):
+        with pytest.raises(DamagedPack):
             read_object(ana.vault.packs, ObjectKey(bytes(32)), sealed.shape.commitment, 1, sealed.sha256, places)
 
 

@@ -3,6 +3,8 @@
 import secrets
 from pathlib import Path
 
+import pytest
+
 from p2pshare.model.ids import PackId
 from p2pshare.model.pack import PackScope
 from p2pshare.store import erasing, scans, snapshots
@@ -175,7 +177,10 @@ async def test_an_erasure_that_was_cut_off_after_its_transaction_is_finished_lat
         assert await ana.vault.db.rows("SELECT * FROM doomed_pack") == []
 
 
-async def test_an_erasure_is_not_finished_while_somebody_writes_packs(tmp_path: Path) -> None:
+async def test_an_erasure_is_not_finished_while_somebody_writes_packs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasing, "_LEFT_OVER_PATIENCE", 0.05)
     async with one_person(tmp_path) as ana:
         a_planted_study(tmp_path / "in")
         await ana.imports(tmp_path / "in")

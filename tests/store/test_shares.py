@@ -92,8 +92,11 @@ async def test_a_receipt_once_kept_stays_when_the_share_moves_on(tmp_path: Path)
         await entered(ana, rao, a_letter())
         share = await ana.share(SHARE, Direction.OUT)
         async with ana.vault.db.transaction() as tx:
-            await shares.move(tx, share, ShareState.DELIVERED, "", 5, receipt=b"proof")
-            await shares.move(tx, share, ShareState.REVOKED, "why", 6)
+            assert await shares.move(tx, share, ShareState.DELIVERED, "", 5, receipt=b"proof")
+            delivered = await shares.get(tx, SHARE, Direction.OUT)
+            assert delivered is not None
+            assert await shares.move(tx, delivered, ShareState.REVOKED, "why", 6)
+            assert not await shares.move(tx, delivered, ShareState.IMPORTED, "too late", 7)
         assert await shares.receipt_of(ana.vault.db, SHARE) == b"proof"
         moved = await ana.share(SHARE, Direction.OUT)
         assert (moved.state, moved.why, moved.changed) == (ShareState.REVOKED, "why", 6)
@@ -142,8 +145,8 @@ async def test_only_a_share_that_was_delivered_can_be_built_on(tmp_path: Path) -
     async with two_people(tmp_path) as (ana, rao):
         letter = a_letter()
         await entered(ana, rao, letter)
-        share = await ana.share(SHARE, Direction.OUT)
         for state in ShareState:
+            share = await ana.share(SHARE, Direction.OUT)
             async with ana.vault.db.transaction() as tx:
                 await shares.move(tx, share, state, "", 5)
             base = await shares.base_for(ana.vault.db, rao.peer.person_id, Direction.OUT, share.layout)

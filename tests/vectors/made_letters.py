@@ -108,7 +108,9 @@ def _letters() -> Iterator[Vector]:
     zero = signed_prekey(ANNS_NODE, 8, bytes(1216))
     yield changed("prekey-zero", "It brings a prekey of zeros, signed.", BAD, prekey=zero)
     later = _resigned(replace(good, previous=previous))
-    yield _letter_vector("first-of-a-later-epoch", "body", "ok", "Number 1, which names the last of an epoch before.", later)
+    yield _letter_vector(
+        "first-of-a-later-epoch", "body", "ok", "Number 1, which names the last of an epoch before.", later
+    )
     place = (good.sender + good.recipient + good.epoch + u64(1) + good.previous) + lp(good.body)
     receipt = ANNS_NODE.sign("sig/receipt", place)
     yield changed("signed-as-receipt", "The signature is under the label of receipts.", signature=receipt)
