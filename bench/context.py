@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from corpora import Corpora, Material, NoMaker
-from processes import BenchFailed
+from corpora import Corpora, Material
+from processes import BenchFailed, NotHere
 from results import Failed, Results
 
 
@@ -25,7 +25,7 @@ class Context:
 
     @contextmanager
     def fresh(self, name: str) -> Iterator[Path]:
-        """A new folder's path, removed with all that is in it when the block ends; everything older is on disk."""
+        """A new folder, removed with all that is in it when the block ends."""
         self._made += 1
         place = self.folder / f"{self._made:03}-{name}"
         place.mkdir(mode=0o700)
@@ -40,8 +40,9 @@ class Context:
         self.say(f"--- {name}")
         try:
             yield
-        except NoMaker as error:
+        except NotHere as error:
             self.results.skipped.append(Failed(name, str(error)))
+            self.say(f"skipped: {error}")
         except BenchFailed as error:
             self.results.failed.append(Failed(name, str(error)))
             self.say(f"FAILED: {error}")

@@ -13,14 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from processes import BenchFailed, run
+from processes import BenchFailed, NotHere, run
 
 MAKER: Final = Path(__file__).resolve().parents[2] / "shared" / "bench" / "make_corpus.py"
 _PIECE: Final = 1 << 20
-
-
-class NoMaker(BenchFailed):
-    """The corpus has to be made, and what makes it is not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +108,7 @@ def tree_size(folder: Path) -> int:
 
 def _maker() -> Path:
     if not MAKER.is_file():
-        raise NoMaker("make_corpus.py is not beside the project; --corpus DIR takes a folder of DICOM files instead")
+        raise NotHere("make_corpus.py is not beside the project; --corpus DIR takes a folder of DICOM files instead")
     return MAKER
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from processes import BenchFailed, Ran, Service, cpu_seconds, family, run
+from processes import BenchFailed, NotHere, Ran, Service, cpu_seconds, family, run
 
 PACKAGES: Final = {
     "restic": "restic", "rsync": "rsync", "sshd": "openssh-server", "ssh": "openssh-client",
@@ -31,10 +31,10 @@ _PATIENCE_SECONDS: Final = 5.0
 
 
 def program(name: str) -> Path:
-    """Where a program is. Raises BenchFailed."""
+    """Where a program is. Raises NotHere."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{_SBIN}")
     if found is None:
-        raise BenchFailed(f"{name} is not installed (Debian package {PACKAGES.get(name, name)})")
+        raise NotHere(f"{name} is not installed (Debian package {PACKAGES.get(name, name)})")
     return Path(found)
 
 
@@ -196,7 +196,7 @@ def _until(true: Callable[[], bool]) -> bool:
 def _is_here(name: str) -> bool:
     try:
         program(name)
-    except BenchFailed:
+    except NotHere:
         return False
     return True
 

@@ -27,6 +27,10 @@ class BenchFailed(Exception):
     """A measurement could not be made, and why."""
 
 
+class NotHere(BenchFailed):
+    """Something that a measurement needs is not on this computer: it is skipped, and the results say so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ran:
     """A command that ended with exit code 0: wall seconds from its start to its end, CPU seconds, what it printed."""

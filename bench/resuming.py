@@ -1,4 +1,4 @@
-"""A transfer whose sender or recipient is killed (SIGKILL) at half and started again: what is sent twice?
+"""A transfer whose sender or recipient is killed (SIGKILL) at half and started again, and what is sent twice then.
 
 All bytes pass a relay that counts them, both ways and with every handshake; the sender's own count stands beside it.
 A chunk that was durable at the recipient and came again would lie in another place than before: these are counted.

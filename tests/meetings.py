@@ -88,6 +88,13 @@ async def offered(ana: Person, rao: Person, *texts: str, question: str = "Is it 
     return share
 
 
+async def accepted(ana: Person, rao: Person, *texts: str) -> bytes:
+    """A share that lies accepted in Dr Rao's inbox; nothing of it has come yet."""
+    share = await offered(ana, rao, *texts)
+    await rao.inbox.accept(share.hex())
+    return share
+
+
 async def delivered(ana: Person, rao: Person, *texts: str) -> bytes:
     """A share that was accepted and has arrived, not opened yet."""
     share = await offered(ana, rao, *texts)

@@ -27,7 +27,7 @@ from p2pshare.model.card import KnownDevice
 from p2pshare.model.ids import DeviceId, ShareId
 from p2pshare.model.ports import Link
 from p2pshare.model.views import ShareState
-from p2pshare.service.clock import Clock
+from p2pshare.service.clock import Clock, keep_time
 from p2pshare.service.layouts import BASE_MISSING
 from p2pshare.service.offers import Offers
 from p2pshare.service.opening import Opening
@@ -274,6 +274,7 @@ class Engine:
         """Prekeys, expiries, unfinished erasures and snapshots, now and then."""
         contacts, offers = People(self._vault, self._now), Offers(self._vault, self._now)
         while True:
+            await keep_time(self._vault.db, self._now(), self._term)
             await contacts.refresh_prekeys()
             await offers.expire()
             await erasing.finish_left_over(self._vault, self._now())

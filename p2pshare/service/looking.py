@@ -83,7 +83,7 @@ class Looking:
                 self._report.seen(study_uid, candidate.size)
             else:
                 to_open.append((candidate, mark))
-        found = await asyncio.to_thread(_open, [candidate for candidate, _ in to_open])
+        found = await _opened([candidate for candidate, _ in to_open])
         opened: list[tuple[Candidate, FileMark | None, Source]] = []
         for (candidate, mark), source in zip(to_open, found, strict=True):
             if isinstance(source, P2PShareError):
@@ -117,6 +117,18 @@ class Looking:
             self._report.add(FileOutcome.UNREADABLE, name, report.why or report.verdict.value)
         sources.close(read.source)
         return False
+
+
+async def _opened(candidates: Sequence[Candidate]) -> list[Source | P2PShareError]:
+    """The candidates' sources, open, or why one is not; if nobody waits any more, nothing stays open."""
+    opening = asyncio.ensure_future(asyncio.to_thread(_open, candidates))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        for source in await opening:
+            if not isinstance(source, P2PShareError):
+                sources.close(source)
+        raise
 
 
 def _open(candidates: Sequence[Candidate]) -> list[Source | P2PShareError]:

@@ -87,7 +87,9 @@ def ask(cli: Cli, question: Callable[[Vault], Awaitable[T]]) -> T:
 
 async def durable(vault: Vault) -> dict[tuple[bytes, int], int]:
     """Every chunk that is entered in the database, with its stored length."""
-    rows = await vault.db.rows("SELECT o.object_id, c.number, c.length FROM chunk c JOIN object o ON o.object = c.object")
+    rows = await vault.db.rows(
+        "SELECT o.object_id, c.number, c.length FROM chunk c JOIN object o ON o.object = c.object"
+    )
     return {(row[0], row[1]): row[2] for row in rows}
 
 

@@ -4,16 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from p2pshare.engine.engine import Engine
 from p2pshare.engine.pace import Pace
 from p2pshare.model.card import KnownDevice
 from p2pshare.model.ids import DeviceId
+from p2pshare.model.ports import Link
 from p2pshare.store import people
 from p2pshare.store.people import DeviceRow
 from p2pshare.store.vault import Vault
+from p2pshare.sync.carriers.direct import dial
 from tests.meetings import until
+from tests.studies import make_study
 from tests.world import Person, name_of
 
 
@@ -76,6 +80,15 @@ async def connected(one: Running, other: Person) -> None:
     await until(holds)
 
 
+async def looked_after(person: Person) -> None:
+    """Return when a node that has just started for the first time has done what it does at its start."""
+
+    async def holds() -> bool:
+        return await person.vault.db.row("SELECT 1 FROM meta WHERE key = 'snapshot'") is not None
+
+    await until(holds)
+
+
 async def everything_in(vault: Vault) -> dict[str, list[tuple[object, ...]]]:
     """Every row of every table."""
     names = await vault.db.rows("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'study_text%'")
@@ -85,3 +98,16 @@ async def everything_in(vault: Vault) -> dict[str, list[tuple[object, ...]]]:
 def nobody(_: DeviceId) -> bool:
     """Nobody is connected."""
     return False
+
+
+async def offer(one: Person, other: Person, folder: Path, instances: int = 3, **elements: object) -> bytes:
+    """Import a study and write the letter that shares it."""
+    paths = make_study(folder, instances, **elements)  # type: ignore[arg-type]
+    await one.imports(paths[0].parent)
+    newest = max(await one.library.listed(), key=lambda scan: scan.study)
+    return await one.offers.create(await name_of(other), [newest.scan.hex()], "Is it benign?")
+
+
+async def dials(one: Person, other: Person, address: str) -> Link:
+    """A link to where somebody listens."""
+    return await dial(address, one.vault.identity.device, await known_device(one, other))

@@ -1,34 +1,24 @@
 """Arrivals: what was durable is never asked for again, what was not is, and lies are refused before images are."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
-from p2pshare.crypto.stream import ObjectKey, ObjectSealer, object_id
+from p2pshare.crypto.stream import ObjectKey, ObjectSealer
 from p2pshare.errors import DiskTrouble
-from p2pshare.model.objects import Keyring, Layout, ObjectShape
-from p2pshare.model.packed import encode
 from p2pshare.model.ports import Sealed, StoredChunk
 from p2pshare.model.views import ShareState
-from p2pshare.service import offers
 from p2pshare.service.arrivals import Arrival, find_arrival
 from p2pshare.store import scans
 from p2pshare.store.packs import PackStore
 from p2pshare.store.shares import Direction
-from tests.meetings import Meeting, imported, meeting, offered, reaches, until
+from tests.meetings import Meeting, accepted, imported, meeting, offered, reaches, until
 from tests.studies import make_ct, make_study
 from tests.world import Person, three_people, two_people
-
-
-async def accepted(ana: Person, rao: Person, *texts: str) -> bytes:
-    share = await offered(ana, rao, *texts)
-    await rao.inbox.accept(share.hex())
-    return share
 
 
 async def durable(rao: Person) -> set[tuple[bytes, int]]:
@@ -241,107 +231,6 @@ async def test_a_recipient_who_lost_the_base_is_offered_the_whole_and_gets_it(tm
             await until(reaches(ana, share, ShareState.IMPORTED))
         assert await rao.exported(tmp_path / "out") == sorted(path.read_bytes() for path in files)
         assert (await rao.log()).count("share-refused") == 1
-
-
-# --- lies ---
-
-
-def lying(monkeypatch: pytest.MonkeyPatch, lie: Callable[[Any], Any]) -> None:
-    """Let every layout and keyring that is offered say what `lie` makes of it."""
-    monkeypatch.setattr(offers, "encode", lambda value: encode(lie(value)))
-
-
-def in_layout(change: Callable[[ObjectShape], ObjectShape]) -> Callable[[Any], Any]:
-    def lie(value: Any) -> Any:
-        if not isinstance(value, Layout):
-            return value
-        return replace(value, added=tuple((change(group[0]), *group[1:]) for group in value.added))
-
-    return lie
-
-
-def in_keyring(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def lie(value: Any) -> Any:
-        return (
-            replace(value, added=(change(value.added[0]), *value.added[1:])) if isinstance(value, Keyring) else value
-        )  # fmt: skip
-
-    return lie
-
-
-def one_key_for_two(value: Any) -> Any:
-    if not isinstance(value, Layout):
-        return value
-    ((first, second, *others),) = value.added
-    twin = replace(second, commitment=first.commitment)
-    twin = replace(twin, object_id=object_id(twin.commitment, twin.size, twin.digests))
-    return replace(value, added=((first, twin, *others),))
-
-
-@pytest.mark.parametrize(
-    ("lie", "why"),
-    [
-        (in_layout(lambda s: replace(s, size=s.size + 1)), "malformed"),
-        (in_layout(lambda s: replace(s, lengths=(s.lengths[0] + 512,))), "malformed"),
-        (in_layout(lambda s: replace(s, digests=bytes(32))), "malformed"),
-        (in_layout(lambda s: replace(s, object_id=bytes(32))), "malformed"),
-        (lambda v: replace(v, added=(v.added[0][1:],)) if isinstance(v, Layout) else v, "malformed"),
-        (lambda v: replace(v, added=(*v.added, ())) if isinstance(v, Layout) else v, "malformed"),
-        (lambda v: replace(v, removed=(bytes(32),)) if isinstance(v, Layout) else v, "malformed"),
-        (lambda v: replace(v, base=bytes(32)) if isinstance(v, Layout) else v, "base missing"),
-        (one_key_for_two, "malformed"),
-        (in_keyring(lambda e: replace(e, key=bytes(32))), "share-corrupt"),
-        (in_keyring(lambda e: replace(e, sha256=b"short")), "malformed"),
-        (in_keyring(lambda e: replace(e, object_id=bytes(32))), "malformed"),
-        (lambda v: replace(v, added=v.added[1:]) if isinstance(v, Keyring) else v, "malformed"),
-    ],
-)  # fmt: skip
-async def test_a_layout_or_keyring_that_lies_is_refused_before_any_image_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: Callable[[Any], Any], why: str
-) -> None:
-    async with two_people(tmp_path) as (ana, rao):
-        make_study(tmp_path / "in", 3)
-        await ana.imports(tmp_path / "in")
-        lying(monkeypatch, lie)
-        share = await accepted(ana, rao)
-        async with meeting(ana, rao) as met:
-            await until(reaches(ana, share, ShareState.REFUSED))
-        assert len(met.chunks_sent()) == 2
-        assert (await ana.share(share, Direction.OUT)).why.startswith(why)
-        assert (await rao.log()).count("share-refused") == 1
-        assert await rao.library.listed() == []
-        assert await rao.check() == []
-
-
-async def test_a_share_under_a_known_objects_key_cannot_harm_what_is_here(tmp_path: Path) -> None:
-    async with two_people(tmp_path) as (ana, rao):
-        files = make_study(tmp_path / "in", 2)
-        await ana.imports(tmp_path / "in")
-        await imported(ana, rao)
-        with pytest.MonkeyPatch.context() as patched:
-            lying(patched, one_key_for_two)
-            async with ana.vault.db.transaction() as tx:  # as if it had never been shared: everything is sent again
-                await tx.execute("UPDATE share SET state = 'revoked' WHERE direction = 'out'")
-            share = await accepted(ana, rao)
-            async with meeting(ana, rao):
-                await until(reaches(ana, share, ShareState.REFUSED))
-        assert await rao.exported(tmp_path / "out") == sorted(path.read_bytes() for path in files)
-        assert await rao.check() == []
-
-
-@pytest.mark.parametrize("lie", [{"objects": 1}, {"objects": 4}, {"chunks": 4}, {"stored_bytes": 1}])
-async def test_a_letter_whose_totals_lie_is_refused_before_any_image_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: dict[str, int]
-) -> None:
-    async with two_people(tmp_path) as (ana, rao):
-        make_study(tmp_path / "in", 3)
-        await ana.imports(tmp_path / "in")
-        letter = offers.ShareLetter
-        monkeypatch.setattr(offers, "ShareLetter", lambda **fields: letter(**{**fields, **lie}))
-        share = await accepted(ana, rao)
-        async with meeting(ana, rao) as met:
-            await until(reaches(ana, share, ShareState.REFUSED))
-        assert len(met.chunks_sent()) == 2
 
 
 # --- what comes at the wrong time ---

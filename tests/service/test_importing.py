@@ -239,8 +239,11 @@ async def test_a_file_that_changes_after_it_was_read_is_refused(tmp_path: Path, 
         await as_exported(ana, tmp_path / "out", [staying])
 
 
-async def test_a_scratch_on_the_disc_costs_that_file_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scratched, *others = make_study(tmp_path / "in", 4)
+@pytest.mark.parametrize("size", [(16, 16), (1600, 1600)], ids=["small", "large"])
+async def test_a_scratch_on_the_disc_costs_that_file_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    scratched, *others = make_study(tmp_path / "in", 4, *size)
     read_chunks = sources.read_chunks
 
     def reading(source: Source, size: int = MIB) -> Any:

@@ -9,18 +9,19 @@ import pytest
 from msgspec.structs import replace
 
 from p2pshare.crypto.codec import Codec
-from p2pshare.errors import DiskTrouble
+from p2pshare.errors import DiskTrouble, VaultBusy
 from p2pshare.model.dicom import FileOutcome
 from p2pshare.model.ids import Uid
 from p2pshare.model.objects import Identity, ObjectKind
 from p2pshare.model.pack import PackEnd
 from p2pshare.service.kept import kept_record
 from p2pshare.service.pack_line import PackLine
-from p2pshare.service.sealing import read_object, seal_object
+from p2pshare.service.sealing import SealedObject, read_object, seal_object
 from p2pshare.store import scans
 from p2pshare.store.filing import FiledInstance, FiledObject
 from p2pshare.store.packs import PackStore
 from tests import traces
+from tests.meetings import until
 from tests.studies import fresh_uid
 from tests.world import Person, one_person
 
@@ -29,11 +30,16 @@ MIB = 1 << 20
 
 async def put(line: PackLine, data: bytes, study: str, sop: str = "") -> FiledInstance:
     """Send one object down the line."""
-    sealed, sop = seal_object(data, Codec.RAW), sop or fresh_uid()
-    shape = sealed.shape
-    record = replace(kept_record(""), study_uid=Uid(study), series_uid=Uid(study), sop_uid=Uid(sop))
+    sealed = seal_object(data, Codec.RAW)
     for number, chunk in enumerate(sealed.chunks):
-        await line.add_chunk(study, shape.commitment, sealed.key, number, chunk)
+        await line.add_chunk(study, sealed.shape.commitment, sealed.key, number, chunk)
+    return finish(line, sealed, study, sop)
+
+
+def finish(line: PackLine, sealed: SealedObject, study: str, sop: str = "") -> FiledInstance:
+    """Say that an object's last chunk was added."""
+    shape = sealed.shape
+    record = replace(kept_record(""), study_uid=Uid(study), series_uid=Uid(study), sop_uid=Uid(sop or fresh_uid()))
     identity = Identity(record.study_uid, record.series_uid, record.sop_uid, "")
     end = PackEnd(shape.object_id, shape.size, sealed.sha256, ObjectKind.DICOM, identity)
     stored = FiledObject(shape.id, shape.commitment, sealed.key, shape.size, sealed.sha256, ObjectKind.DICOM)
@@ -95,6 +101,40 @@ async def test_more_studies_at_once_than_packs_may_be_open_still_have_packs_of_t
             index = ana.vault.packs.read_index(pack_id)
             studies = {p.end.identity.study_uid for p in index.parts if p.end and p.end.identity}
             assert studies == {index.owner.decode()}
+
+
+async def test_no_more_than_a_few_packs_are_open_at_once(tmp_path: Path) -> None:
+    async with one_person(tmp_path) as ana, a_line(ana, []) as line:
+        for number in range(20):
+            await put(line, b"x", f"1.{number}")
+            assert len(line._open) <= 4
+
+
+async def test_an_object_whose_first_packs_were_erased_meanwhile_is_not_filed_in_part(tmp_path: Path) -> None:
+    async with one_person(tmp_path) as ana, one_person(tmp_path) as also_ana:
+        study = fresh_uid()
+        async with a_line(ana, []) as line:
+            await put(line, b"an image of the scan", study)
+        done: list[tuple[bytes, FileOutcome]] = []
+
+        async def go_on_after_an_erasure() -> None:
+            async with a_line(ana, done) as line:
+                large = seal_object(bytes(20 * MIB), Codec.RAW)
+                for number, chunk in enumerate(large.chunks):
+                    if number == 12:
+                        await until(several_packs)
+                        await also_ana.library.erase(study)
+                    await line.add_chunk(study, large.shape.commitment, large.key, number, chunk)
+                finish(line, large, study)
+
+        async def several_packs() -> bool:
+            return len(await ana.vault.db.rows("SELECT 1 FROM pack")) >= 2
+
+        with pytest.raises(VaultBusy, match="erased while it was being imported"):
+            await go_on_after_an_erasure()
+        assert done == []
+        assert await scans.listed(ana.vault.db) == []
+        assert await ana.check() == []
 
 
 async def test_a_writer_that_fails_stops_whoever_adds_and_nothing_is_reported_stored(

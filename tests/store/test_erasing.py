@@ -100,6 +100,17 @@ async def test_copies_that_turned_out_to_be_duplicates_are_gone_too(tmp_path: Pa
         assert await rao.check() == []
 
 
+async def test_objects_that_were_sealed_twice_and_filed_once_are_gone_too(tmp_path: Path) -> None:
+    async with one_person(tmp_path) as ana:
+        a_planted_study(tmp_path / "in")
+        await ana.imports(tmp_path / "in")
+        async with ana.vault.db.transaction() as tx:  # as when two imports sealed an image before one had filed it
+            await tx.execute("DELETE FROM instance WHERE number = 1")
+        await ana.library.erase((await planted_scan(ana)).scan.hex())
+        assert await ana.vault.db.rows("SELECT * FROM object") == []
+        assert traces.pack_ids(ana.vault) == set()
+
+
 async def test_what_shares_a_pack_with_an_erased_scan_is_kept(tmp_path: Path) -> None:
     # Two studies whose images lie in one pack: so it is when a sender says that they are of one study.
     async with one_person(tmp_path) as ana:

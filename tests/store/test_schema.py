@@ -4,6 +4,7 @@ from pathlib import Path
 
 from p2pshare.store.db import Database
 from p2pshare.store.schema import MIGRATIONS
+from tests.studies import make_study
 from tests.world import one_person
 
 FTS5 = "study_text"  # a virtual table and its shadows, which cannot be strict
@@ -38,6 +39,15 @@ async def test_text_that_is_deleted_leaves_the_search_index_at_once(tmp_path: Pa
     async with one_person(tmp_path) as ana:
         rows = await ana.vault.db.rows("SELECT v FROM study_text_config WHERE k = 'secure-delete'")
         assert rows == [(1,)]
+
+
+async def test_a_search_index_that_another_process_changed_is_not_taken_for_damaged(tmp_path: Path) -> None:
+    async with one_person(tmp_path) as ana, one_person(tmp_path) as also_ana:
+        for number in range(3):
+            assert await ana.vault.db.integrity() == []
+            make_study(tmp_path / str(number), 1)
+            await also_ana.imports(tmp_path / str(number))
+        assert await ana.vault.db.integrity() == []
 
 
 async def test_a_new_database_is_at_the_last_migration(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """One byte of a vault or of an envelope is another: it is noticed and named, and without the defence it would not be.
 
 The small files and the packs are flipped at every byte. The database has 50 pages, each under its own tag: it is
-flipped at every 331st byte, twelve to a page. tests/store/db/test_database.py has every byte of one page.
+flipped at every 613th byte, six or seven to a page. tests/store/db/test_database.py has every byte of one page.
 """
 
+import contextlib
 import hashlib
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -14,19 +16,20 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
-from p2pshare.crypto import stream, vaultkeys
-from p2pshare.crypto.seal import open_sealed
+from p2pshare.crypto import hpke, stream, vaultkeys
+from p2pshare.crypto.seal import check_letter, open_sealed
 from p2pshare.errors import Damaged, DamagedDatabase, DamagedVault, Locked, RemoteError, Unsupported
 from p2pshare.model.letters import Letter, RevokeLetter
 from p2pshare.service.sealing import open_object
 from p2pshare.service.upkeep import Problem, Upkeep
 from p2pshare.store import people, scans, snapshots
+from p2pshare.store.db import database
 from p2pshare.store.packs import PackStore
 from p2pshare.store.vault import Vault
 from tests.studies import make_study
 from tests.world import KEY, NOON, Person, SettableClock, one_person, two_people
 
-DATABASE_STRIDE = 331  # prime, so that no field of a page is passed over at each of them
+DATABASE_STRIDE = 613  # prime, so that no field of a page is passed over at each of them
 
 
 @pytest.fixture
@@ -38,6 +41,7 @@ async def made(tmp_path: Path) -> Path:
         await snapshots.write_if_needed(ana.vault, NOON)
         assert await ana.check() == []
         path = ana.vault.folder.path
+    assert not (path / "vault.db-wal").exists()  # closed
     return path
 
 
@@ -80,20 +84,24 @@ async def found(path: Path) -> list[str]:
 # --- the small files ---
 
 
+async def header_faults(path: Path) -> list[str]:
+    """What is said of a header; nothing only if all is well."""
+    try:
+        return [line for line in await found(path) if "vault.p2pv" in line]
+    except (DamagedVault, Unsupported) as error:
+        return [str(error)] if "header" in str(error) else []
+    except Locked as error:  # the slot, which is all of it that the secret opens
+        return [error.code]
+
+
 async def test_every_byte_of_the_header_is_noticed_and_named(made: Path) -> None:
     header = made / "vault.p2pv"
     opens = 0
     for place in range(header.stat().st_size):
         with flipped(header, place):
-            try:
-                wrong = await found(made)
-            except (DamagedVault, Unsupported) as error:
-                assert "header" in str(error)
-            except Locked:
-                continue  # the slot, which is all of it that the secret opens
-            else:
-                assert any("vault.p2pv" in line for line in wrong), place
-                opens += 1
+            wrong = await header_faults(made)
+            assert wrong, place
+            opens += wrong == ["vault.p2pv: a part of it was changed"]
     assert opens > 30  # the header's tag at least
     assert await found(made) == []
 
@@ -115,9 +123,7 @@ async def test_every_byte_of_the_keys_file_is_refused_by_name(made: Path) -> Non
     assert await found(made) == []
 
 
-async def test_without_its_seal_a_flip_of_the_keys_file_would_pass(
-    made: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_its_seal_a_flip_of_the_keys_file_would_pass(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(made) as ana:
         knocks = ana.vault.identity.knock_keys
         where = len((made / "keys.p2ps").read_bytes()) - 17  # the last byte of the last knock key
@@ -233,22 +239,36 @@ async def test_without_the_seal_of_a_chunk_its_flip_would_still_be_found_by_the_
 # --- the database ---
 
 
-async def test_flips_all_over_the_database_are_noticed_and_named(made: Path, tmp_path: Path) -> None:
+async def test_flips_all_over_the_database_are_noticed_and_named(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_TORN_SECONDS", 0.0)  # nobody else writes to it here
     copy = tmp_path / "copy"
     shutil.copytree(made, copy)
-    database = copy / "vault.db"
+    file = copy / "vault.db"
     refused = 0
-    for place in range(0, database.stat().st_size, DATABASE_STRIDE):
-        with flipped(database, place):
+    for place in range(0, file.stat().st_size, DATABASE_STRIDE):
+        with flipped(file, place):
             try:
                 wrong = await found(copy)
             except DamagedDatabase:
                 refused += 1
             else:
                 assert any(line.startswith("database") for line in wrong), place
-        shutil.copyfile(made / "vault.db", database)  # what a checkpoint may have written meanwhile
+        shutil.copyfile(made / "vault.db", file)  # what a checkpoint may have written meanwhile
     assert refused > 0
     assert await found(copy) == []
+
+
+def test_without_the_tags_of_its_pages_a_flip_of_a_database_would_pass(tmp_path: Path) -> None:
+    path = tmp_path / "plain.db"
+    with contextlib.closing(sqlite3.connect(path)) as plain:
+        plain.execute("CREATE TABLE study (patient TEXT)")
+        plain.execute("INSERT INTO study VALUES ('Doe^Jane')")
+        plain.commit()
+    with flipped(path, path.read_bytes().index(b"Jane")), contextlib.closing(sqlite3.connect(path)) as plain:
+        assert plain.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert plain.execute("SELECT patient FROM study").fetchall() != [("Doe^Jane",)]
 
 
 # --- an envelope ---
@@ -265,6 +285,40 @@ async def test_every_byte_of_an_envelope_is_refused(tmp_path: Path) -> None:
             changed[place] ^= 1 << place % 8
             with pytest.raises(RemoteError):
                 open_sealed(bytes(changed), prekeys, me)  # type: ignore[arg-type]
+
+
+async def test_without_its_tag_a_flip_of_an_envelope_would_pass_and_be_found_by_the_signature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_people(tmp_path) as (ana, rao):
+        sealed = await ana.writes(rao, RevokeLetter(share=bytes(16)))
+        prekeys = [(own.prekey, own.secret) for own in await people.own_prekeys(rao.vault.db)]
+        me, public = rao.peer.device_id, ana.vault.identity.device.public
+        letter = open_sealed(sealed, prekeys, me)
+        open_with = hpke.open_with
+        assert isinstance(letter, Letter)
+
+        def without_tag(secret: bytes, info: bytes, changed: bytes) -> bytes:
+            """As ChaCha20 alone would open it: a bit of the ciphertext is a bit of the plaintext."""
+            original = bytes(sealed)[-len(changed) :]
+            plain = open_with(secret, info, original)
+            assert plain is not None
+            start = len(changed) - 16 - len(plain)
+            body = zip(plain, original[start:], changed[start:], strict=False)
+            return bytes(p ^ one ^ other for p, one, other in body)
+
+        monkeypatch.setattr(hpke, "open_with", without_tag)
+        passed = 0
+        for place in range(len(sealed)):
+            changed = bytearray(sealed)
+            changed[place] ^= 1 << place % 8
+            with contextlib.suppress(RemoteError):
+                opened_as = open_sealed(bytes(changed), prekeys, me)  # type: ignore[arg-type]
+                passed += opened_as != letter
+                if opened_as != letter and isinstance(opened_as, Letter) and opened_as.prekey == letter.prekey:
+                    with pytest.raises(RemoteError):
+                        check_letter(opened_as, public)
+        assert passed > 100
 
 
 def test_the_flips_do_flip(tmp_path: Path) -> None:

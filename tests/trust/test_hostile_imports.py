@@ -162,12 +162,16 @@ async def test_compressed_images_that_declare_65535_by_65535_are_refused_before_
     good = make_study(tmp_path / "in", 3)
     for name, syntax in DECODERS.items():
         for samples, frames in ((1, None), (1, 2_000_000_000)):
-            data = encoder.head(syntax) + encoder.identity() + encoder.image(65535, 65535, bits=8 * samples, frames=frames)
+            data = (
+                encoder.head(syntax) + encoder.identity() + encoder.image(65535, 65535, bits=8 * samples, frames=frames)
+            )
             (tmp_path / "in" / f"{name} {frames}").write_bytes(data + encoder.fragments(b"\xff\x4f" + bytes(1000)))
     async with one_person(tmp_path) as ana:
         report = await imported(ana, tmp_path / "in")
         assert whys(report) == {
-            f"{name} {frames}": whys(report)[f"{name} {frames}"] for name in DECODERS for frames in (None, 2_000_000_000)
+            f"{name} {frames}": whys(report)[f"{name} {frames}"]
+            for name in DECODERS
+            for frames in (None, 2_000_000_000)
         }
         assert all("declares more pixels" in why for why in whys(report).values()), whys(report)
         await stored_are(ana, good, tmp_path / "out")

@@ -8,12 +8,12 @@ from p2pshare.errors import RemoteError
 from p2pshare.model.ports import Sealed
 from p2pshare.model.views import ShareState
 from p2pshare.service.letters_in import LettersIn
+from tests.engine.engines import everything_in
 from tests.meetings import meeting, reaches, until
 from tests.studies import make_study
 from tests.world import Person, two_people
 
 RECEIPT, ENVELOPE = 2, 3  # kinds of frames (docs/protocol.md §2)
-_NOT_STATE = {"sqlite_sequence", "meta"}
 
 
 async def takes_all(hearer: Person, teller: Person, frames: list[bytes]) -> None:
@@ -28,13 +28,8 @@ async def takes_all(hearer: Person, teller: Person, frames: list[bytes]) -> None
 
 
 async def state(person: Person) -> dict[str, list[tuple[object, ...]]]:
-    """Every row of every table."""
-    names = [str(row[0]) for row in await person.vault.db.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-    return {
-        name: sorted(map(repr, await person.vault.db.rows(f"SELECT * FROM '{name}'")))  # type: ignore[misc]
-        for name in names
-        if name not in _NOT_STATE
-    }
+    """Every row of every table but the settings, where each card that is made is counted."""
+    return {name: rows for name, rows in (await everything_in(person.vault)).items() if name != "meta"}
 
 
 async def a_story(ana: Person, rao: Person, folder: Path) -> tuple[list[bytes], list[bytes]]:
@@ -48,6 +43,8 @@ async def a_story(ana: Person, rao: Person, folder: Path) -> tuple[list[bytes], 
     for step in (ShareState.OFFERED, ShareState.DELIVERED, ShareState.IMPORTED):
         async with meeting(ana, rao) as met:
             await until(reaches(ana, share, step))
+            if step is ShareState.IMPORTED:
+                await until(reaches(rao, other, ShareState.REVOKED))
         for side, frames in enumerate(sent):
             frames += met.links[side].sent
         if step is ShareState.OFFERED:

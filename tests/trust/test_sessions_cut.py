@@ -7,14 +7,13 @@ import pytest
 
 from p2pshare.errors import P2PShareError
 from p2pshare.model.views import ShareState
-from p2pshare.store import people
 from p2pshare.store.shares import Direction
 from p2pshare.sync.carriers.direct import dial
 from p2pshare.sync.wire import Bye, Chunk, Done, Frame, Hello, Refused, decode_frame, encode_frame
+from tests.engine.engines import known_device, knows_address, running
 from tests.fakes import FakeLink
 from tests.meetings import meeting, offered, reaches, until
 from tests.studies import make_ct, make_study
-from tests.trust.engines import running
 from tests.world import Person, two_people
 
 SMALL = 4  # images of one chunk
@@ -112,9 +111,7 @@ async def test_a_session_cut_at_a_chunks_end_goes_on_with_the_next_chunk(tmp_pat
 
 async def says(address: str, ana: Person, rao: Person, *frames: Frame) -> list[Frame]:
     """Let Ana's device, which speaks for itself here, say this to Dr Rao's; what it hears until that one leaves."""
-    row = await people.device(ana.vault.db, rao.peer.device_id)
-    assert row is not None
-    link = await dial(address, ana.vault.identity.device, row.device)
+    link = await dial(address, ana.vault.identity.device, await known_device(ana, rao))
     heard: list[Frame] = []
     try:
         for frame in frames:
@@ -141,8 +138,8 @@ async def says(address: str, ana: Person, rao: Person, *frames: Frame) -> list[F
 async def test_a_peer_that_breaks_the_rules_is_left_and_is_in_the_log(
     tmp_path: Path, frames: tuple[Frame, ...]
 ) -> None:
-    async with two_people(tmp_path) as (ana, rao), running(rao) as address:
-        heard = await says(address, ana, rao, *frames)
+    async with two_people(tmp_path) as (ana, rao), running(rao) as node:
+        heard = await says(node.address, ana, rao, *frames)
         assert Bye("protocol-violation") in heard
 
         async def logged() -> bool:
@@ -158,7 +155,7 @@ async def test_a_peer_that_breaks_the_rules_is_left_and_is_in_the_log(
         # and an honest session with the same device goes on as if nothing had been
         make_study(tmp_path / "in", 1)
         await ana.imports(tmp_path / "in")
-        await ana.people.set_address("Dr Rao", address)
+        await knows_address(ana, rao, node.address)
         share = await ana.offers.create("Dr Rao", [(await ana.library.listed())[0].scan.hex()], "?")
         async with running(ana):
             await until(reaches(ana, share, ShareState.OFFERED))
