@@ -286,6 +286,7 @@ async def refuse(vault: Vault, share: Share, why: str, now: int, term: int | Non
         current = await shares.get(tx, share.share, Direction.IN)
         if current is None or current.state not in _LIVE or current.layout != share.layout:
             return  # it ended, or was offered anew, meanwhile
+        await filing.unfile(tx, share.share)
         await shares.move(tx, current, ShareState.REFUSED, why, now)
         await audit.enter(
             tx, vault.identity.device, "share-refused",

@@ -194,7 +194,9 @@ class Opening:
         packs: dict[PackId, str] = {}
         for item, report in zip(items, reports, strict=True):
             record = _record(item, report)
-            rows.append(filing.FiledInstance(ObjectId(item.entry.object_id), item.entry.sha256, record, "", None))
+            rows.append(
+                filing.FiledInstance(ObjectId(item.entry.object_id), item.entry.sha256, record, "", None, share.share)
+            )
             packs.update({p.pack_id: record.study_uid for p in item.places})
         verified = [(r.object_id, i.entry.key, r.sha256, i.entry.kind) for r, i in zip(rows, items, strict=True)]
         async with self._vault.db.transaction(self._term) as tx:

@@ -13,7 +13,7 @@ from p2pshare.model.ids import ChunkDigest, ObjectId, PackId, ShareId
 from p2pshare.model.objects import ObjectKind
 from p2pshare.store.db import Transaction
 from p2pshare.store.params import texts
-from p2pshare.store.studies import StudyBook
+from p2pshare.store.studies import StudyBook, drop_empty, recount
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,7 @@ class FiledInstance:
     record: DicomRecord
     file_name: str
     mark: FileMark | None
+    share: ShareId | None = None  # what brought it
 
 
 async def enter_packs(tx: Transaction, packs: Sequence[FiledPack]) -> None:
@@ -180,13 +181,29 @@ async def _insert(tx: Transaction, fresh: Sequence[tuple[FiledInstance, bool]], 
             (
                 study, series, arrival.object_id, str(record.sop_uid), record.sop_class, record.transfer_syntax,
                 record.instance_number, record.frames, record.rows, record.columns, book.patient_of(record),
-                int(conflict), "\n".join(record.warnings), arrival.file_name,
+                int(conflict), "\n".join(record.warnings), arrival.file_name, arrival.share,
             )
         )  # fmt: skip
     await tx.many(
         "INSERT INTO instance (study, series, object, sop_uid, sop_class, transfer_syntax, number, frames, rows,"
-        " columns, patient, conflict, warnings, file_name)"
-        " VALUES (?, ?, (SELECT object FROM object WHERE object_id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " columns, patient, conflict, warnings, file_name, share)"
+        " VALUES (?, ?, (SELECT object FROM object WHERE object_id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
     await book.close()
+
+
+async def unfile(tx: Transaction, share: ShareId) -> None:
+    """Take back every instance that `share` brought: it turned out not to be what its sender promised.
+
+    Their keys go too; their chunks stay where they are, unopened, until the share is offered anew or erased.
+    """
+    studies = [int(row[0]) for row in await tx.rows("SELECT DISTINCT study FROM instance WHERE share = ?", (share,))]
+    await tx.execute(
+        "UPDATE object SET key = NULL, sha256 = NULL WHERE object IN (SELECT object FROM instance WHERE share = ?)",
+        (share,),
+    )
+    await tx.execute("DELETE FROM instance WHERE share = ?", (share,))
+    await tx.execute("UPDATE pack SET study_uid = NULL WHERE share = ?", (share,))
+    await drop_empty(tx, studies)
+    await recount(tx, studies)

@@ -61,8 +61,10 @@ CREATE TABLE instance (
     object INTEGER NOT NULL UNIQUE REFERENCES object ON DELETE CASCADE,
     sop_uid TEXT NOT NULL, sop_class TEXT NOT NULL, transfer_syntax TEXT NOT NULL, number INTEGER,
     frames INTEGER NOT NULL, rows INTEGER NOT NULL, columns INTEGER NOT NULL, patient TEXT NOT NULL,
-    conflict INTEGER NOT NULL, warnings TEXT NOT NULL, file_name TEXT NOT NULL
+    conflict INTEGER NOT NULL, warnings TEXT NOT NULL, file_name TEXT NOT NULL,
+    share BLOB -- the share that brought it; NULL for what was imported here
 ) STRICT;
+CREATE INDEX instance_by_share ON instance (share);
 CREATE INDEX instance_by_sop ON instance (sop_uid);
 CREATE INDEX instance_by_study ON instance (study, series, number);
 -- files that need not be read again while all five fields are as they were

@@ -1,6 +1,7 @@
 """Studies and series as rows: opened while instances are filed, with totals and search text kept true."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Final
 
 from p2pshare.crypto.labels import label
@@ -42,23 +43,7 @@ class StudyBook:
 
     async def close(self) -> None:
         """Count what the touched studies now hold, and refresh what find-as-you-type looks in."""
-        touched = [(study,) for study in self._studies.values()]
-        await self._tx.many(
-            "UPDATE study SET"
-            " series = (SELECT count(*) FROM series s WHERE s.study = study.study),"
-            " conflicts = (SELECT count(*) FROM instance i WHERE i.study = study.study AND i.conflict = 1),"
-            " patients = (SELECT count(DISTINCT i.patient) FROM instance i WHERE i.study = study.study),"
-            " modalities = (SELECT coalesce(group_concat(m, '\\'), '') FROM"
-            "  (SELECT DISTINCT modality m FROM series s WHERE s.study = study.study AND modality <> '' ORDER BY m)),"
-            " body_parts = (SELECT coalesce(group_concat(b, ' '), '') FROM"
-            "  (SELECT DISTINCT body_part b FROM series s WHERE s.study = study.study AND body_part <> '' ORDER BY b)),"
-            " (instances, bytes) = (SELECT count(*), coalesce(sum(o.size), 0) FROM instance i"
-            "  JOIN object o ON o.object = i.object WHERE i.study = study.study)"
-            " WHERE study = ?",
-            touched,
-        )
-        for (study,) in touched:
-            await self._index(study)
+        await recount(self._tx, self._studies.values())
 
     async def _open_study(self, record: DicomRecord) -> int:
         row = await self._tx.row("SELECT study FROM study WHERE study_uid = ?", (record.study_uid,))
@@ -90,17 +75,53 @@ class StudyBook:
             ),
         )  # fmt: skip
 
-    async def _index(self, study: int) -> None:
-        row = await self._tx.row(
-            "SELECT patient_name, patient_id, study_date, description, accession, institution, modalities, body_parts"
-            " FROM study WHERE study = ?",
-            (study,),
+
+async def recount(tx: Transaction, studies: Iterable[int]) -> None:
+    """Count what studies hold, and refresh what find-as-you-type looks in."""
+    touched = [(study,) for study in studies]
+    await tx.many(
+        "UPDATE study SET"
+        " series = (SELECT count(*) FROM series s WHERE s.study = study.study),"
+        " conflicts = (SELECT count(*) FROM instance i WHERE i.study = study.study AND i.conflict = 1),"
+        " patients = (SELECT count(DISTINCT i.patient) FROM instance i WHERE i.study = study.study),"
+        " modalities = (SELECT coalesce(group_concat(m, '\\'), '') FROM"
+        "  (SELECT DISTINCT modality m FROM series s WHERE s.study = study.study AND modality <> '' ORDER BY m)),"
+        " body_parts = (SELECT coalesce(group_concat(b, ' '), '') FROM"
+        "  (SELECT DISTINCT body_part b FROM series s WHERE s.study = study.study AND body_part <> '' ORDER BY b)),"
+        " (instances, bytes) = (SELECT count(*), coalesce(sum(o.size), 0) FROM instance i"
+        "  JOIN object o ON o.object = i.object WHERE i.study = study.study)"
+        " WHERE study = ?",
+        touched,
+    )
+    for (study,) in touched:
+        await _index(tx, study)
+
+
+async def drop_empty(tx: Transaction, studies: Iterable[int]) -> None:
+    """Delete those of `studies` that hold no instance any more, and their empty series."""
+    for study in studies:
+        await tx.execute(
+            "DELETE FROM series WHERE study = ? AND series NOT IN (SELECT series FROM instance WHERE study = ?)",
+            (study, study),
         )
-        series = await self._tx.rows("SELECT DISTINCT description FROM series WHERE study = ?", (study,))
-        words = [*(row or ()), *(s[0] for s in series)]
-        text = " ".join(str(w) for w in words).replace("^", " ").replace("=", " ").replace("\\", " ")
-        old = await self._tx.row("SELECT text FROM study_text WHERE rowid = ?", (study,))
-        if old and old[0] == text:
-            return
-        await self._tx.execute("DELETE FROM study_text WHERE rowid = ?", (study,))
-        await self._tx.execute("INSERT INTO study_text (rowid, text) VALUES (?, ?)", (study, text))
+        if not await tx.rows("SELECT 1 FROM instance WHERE study = ? LIMIT 1", (study,)):
+            await tx.execute("DELETE FROM study_text WHERE rowid = ?", (study,))
+            await tx.execute("DELETE FROM study WHERE study = ?", (study,))
+
+
+async def _index(tx: Transaction, study: int) -> None:
+    row = await tx.row(
+        "SELECT patient_name, patient_id, study_date, description, accession, institution, modalities, body_parts"
+        " FROM study WHERE study = ?",
+        (study,),
+    )
+    if row is None:
+        return
+    series = await tx.rows("SELECT DISTINCT description FROM series WHERE study = ?", (study,))
+    words = [*row, *(s[0] for s in series)]
+    text = " ".join(str(w) for w in words).replace("^", " ").replace("=", " ").replace("\\", " ")
+    old = await tx.row("SELECT text FROM study_text WHERE rowid = ?", (study,))
+    if old and old[0] == text:
+        return
+    await tx.execute("DELETE FROM study_text WHERE rowid = ?", (study,))
+    await tx.execute("INSERT INTO study_text (rowid, text) VALUES (?, ?)", (study, text))

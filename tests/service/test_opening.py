@@ -114,6 +114,31 @@ async def test_an_image_with_another_hash_than_promised_refuses_the_share(
         assert await rao.library.listed() == []
 
 
+async def test_a_lie_about_the_last_of_many_images_takes_back_all_that_the_share_brought(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lie(value: Any) -> Any:
+        if isinstance(value, Keyring):
+            return replace(value, added=(*value.added[:-1], replace(value.added[-1], sha256=bytes(32))))
+        return value
+
+    monkeypatch.setattr("p2pshare.service.opening._BATCH", 4)
+    monkeypatch.setattr(offers, "encode", lambda value: encode(lie(value)))
+    async with two_people(tmp_path) as (ana, rao):
+        mine = make_study(tmp_path / "mine", 2)
+        await rao.imports(tmp_path / "mine")
+        make_study(tmp_path / "in", 11)
+        await ana.imports(tmp_path / "in")
+        share = await delivered(ana, rao)
+        await rao.open_delivered()
+        assert await rao.state(share) is ShareState.REFUSED
+        (scan,) = await rao.library.listed()
+        assert scan.instances == len(mine)
+        assert await rao.vault.db.rows("SELECT 1 FROM instance WHERE share IS NOT NULL") == []
+        assert await rao.library.found(scan.patient_name) == [scan]
+        assert await rao.check() == []
+
+
 async def test_a_lie_about_an_object_does_not_keep_an_honest_sender_from_sharing_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
