@@ -26,6 +26,7 @@ from p2pshare.store.shares import Direction, Share
 from p2pshare.store.vault import Vault
 
 _PROGRESS_SECONDS: Final = 1.0  # between receipts that only count chunks
+_LOGGED_REFUSALS: Final = 20  # of one session
 _COMING = (ShareState.ACCEPTED, ShareState.SENDING)
 _SERVED = (ShareState.ACCEPTED, ShareState.SENDING, ShareState.DELIVERED, ShareState.IMPORTED)
 
@@ -51,6 +52,7 @@ class VaultDesk:
         self._prekey = 0
         self._arrivals: dict[ShareId, Arrival] = {}
         self._refused: set[ShareId] = set()
+        self._not_taken = 0
 
     # --- what goes out ---
 
@@ -151,6 +153,9 @@ class VaultDesk:
         try:
             await taking
         except RemoteError as error:
+            self._not_taken += 1
+            if self._not_taken > _LOGGED_REFUSALS:
+                raise  # one who sends nothing but nonsense must not fill the log
             async with self._vault.db.transaction(self._term) as tx:
                 detail = {"device": self._peer.device_id.hex(), "why": error.code, "what": error.what}
                 await audit.enter(tx, self._vault.identity.device, "refused", detail, self._now())

@@ -70,9 +70,12 @@ class EngineIdentity:
         return self._vault.identity.knock_keys
 
     async def lookup(self, device_id: DeviceId) -> Contact | None:
-        """The contact with this device, unless unknown or blocked."""
-        row = await people.device(self._vault.db, device_id)
-        person = await people.by_id(self._vault.db, row.device.person_id) if row else None
+        """The contact with this device, unless unknown or blocked, or the vault cannot say now."""
+        try:
+            row = await people.device(self._vault.db, device_id)
+            person = await people.by_id(self._vault.db, row.device.person_id) if row else None
+        except LocalError:
+            return None
         if row is None or person is None or person.blocked:
             return None
         return Contact(row.device.public, person.person_id)

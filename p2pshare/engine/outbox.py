@@ -62,9 +62,11 @@ class Outbox:
         """Look after the outbox for ever; one TaskGroup owns all attempts."""
         async with asyncio.TaskGroup() as attempts:
             while True:
-                seen = self._changes.number
+                seen, began = self._changes.number, time.monotonic()
                 with suppress(VaultBusy, DiskTrouble):
                     await self._look(attempts)
+                # With many people a look takes a while, and changes come often: it may take a tenth of the time.
+                await asyncio.sleep(9 * (time.monotonic() - began))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._next_look()):
                         await self._changes.wait_beyond(seen)

@@ -28,7 +28,7 @@ from p2pshare.service import post
 from p2pshare.service.clock import Clock, is_steady
 from p2pshare.store import audit, people
 from p2pshare.store.db import Transaction
-from p2pshare.store.people import Person
+from p2pshare.store.people import OwnPrekey, Person
 from p2pshare.store.vault import OwnIdentity, Vault
 
 _PREKEY_FRESH_FOR = 7 * 86400
@@ -115,13 +115,14 @@ class People:
     async def refresh_prekeys(self) -> None:
         """Make a prekey if the newest is old, and erase secrets that no courier can still bring mail for."""
         now = self._now()
-        own = await people.own_prekeys(self._vault.db)
-        if own and now - own[0].created < _PREKEY_FRESH_FOR and now >= own[0].created:
+        if _is_fresh(await people.own_prekeys(self._vault.db), now):
             return
-        number = own[0].prekey.number + 1 if own else 1
-        prekey, secret = new_prekey(self._vault.identity.device, number, now)
         async with self._vault.db.transaction() as tx:
-            await people.enter_own_prekey(tx, prekey, secret, now)
+            own = await people.own_prekeys(tx)
+            if _is_fresh(own, now):
+                return  # another process was quicker
+            number = own[0].prekey.number + 1 if own else 1
+            await people.enter_own_prekey(tx, *new_prekey(self._vault.identity.device, number, now), now)
         if await is_steady(self._vault.db, now):
             async with self._vault.db.transaction() as tx:
                 await people.erase_prekeys_superseded_before(tx, now - _PREKEY_KEPT_FOR)
@@ -281,6 +282,10 @@ class People:
 def _check_typed_address(address: str) -> None:
     if not is_address(address):
         raise UsageError(f"{address!r} is not HOST:PORT")
+
+
+def _is_fresh(own: Sequence[OwnPrekey], now: int) -> bool:
+    return bool(own) and own[0].created <= now < own[0].created + _PREKEY_FRESH_FOR
 
 
 def _known_device(person: PersonId, entry: DeviceEntry) -> KnownDevice:

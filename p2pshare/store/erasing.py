@@ -21,7 +21,6 @@ from p2pshare.model.packed import encode
 from p2pshare.model.views import ShareState
 from p2pshare.store import filing, shares, snapshots
 from p2pshare.store.db import Row, Transaction
-from p2pshare.store.diskio import remove_durably
 from p2pshare.store.filing import FiledChunk, FiledPack
 from p2pshare.store.locks import maintenance
 from p2pshare.store.packs import PackBuilder
@@ -115,7 +114,7 @@ async def finish_left_over(vault: Vault, now: int) -> bool:
 def _remove_files(vault: Vault, doomed: Sequence[PackId]) -> None:
     vault.packs.delete(doomed)
     # What a killed writer left may hold the scan too; nobody is writing packs or snapshots now.
-    remove_durably([path for path in vault.folder.temps() if path.parent != vault.folder.path])
+    vault.folder.sweep_temps()
 
 
 async def _covering(tx: Transaction, scan: Scan) -> list[Share]:

@@ -137,8 +137,11 @@ class VaultFolder:
         self._write_small(self.keys, data)
 
     def temps(self) -> Iterator[Path]:
-        """Temporary files of writes that did not finish, or are under way in another process."""
-        folders = [self.path, self.packs, self.snapshots]
+        """Temporary files of packs and snapshots: of writes that did not finish, or are under way elsewhere.
+
+        Those of the header and the keys file are not among them: they are written without `locks.maintenance`.
+        """
+        folders = [self.packs, self.snapshots]
         with disk_trouble("the vault's folder cannot be listed"):
             if self.packs.is_dir():
                 folders += [entry for entry in self.packs.iterdir() if entry.is_dir()]

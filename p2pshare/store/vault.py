@@ -8,6 +8,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +93,7 @@ class Vault:
         self.snapshots = PackStore(folder, keys, snapshots=True)
         self.header_authentic = True
         self._keys_file = b""
+        self._identity_lock = threading.Lock()
 
     @classmethod
     async def create(cls, path: Path, secret_slots: Sequence[Secret], name: str, now: int) -> "Vault":
@@ -146,15 +148,18 @@ class Vault:
 
     def replace_identity(self, identity: OwnIdentity) -> None:
         """Write a changed keys file (knock keys), whole."""
-        self.folder.write_keys(seal_secrets(self.keys, identity.to_secrets()))
-        self.identity = identity
+        data = seal_secrets(self.keys, identity.to_secrets())
+        with self._identity_lock:
+            self.folder.write_keys(data)
+            self._keys_file, self.identity = data, identity
 
     def reload_identity(self) -> None:
         """Take over knock keys that another process changed. Cheap when nothing changed."""
-        data = self.folder.read_keys()
-        if data != self._keys_file:
-            self._keys_file = data
-            self.identity = OwnIdentity.from_secrets(open_secrets(self.keys, data))
+        with self._identity_lock:
+            data = self.folder.read_keys()
+            if data != self._keys_file:
+                self.identity = OwnIdentity.from_secrets(open_secrets(self.keys, data))
+                self._keys_file = data
 
     async def name(self) -> str:
         """The name on my card."""

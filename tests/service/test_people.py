@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 
 from p2pshare.crypto.card import read_card
-from p2pshare.crypto.keys import SigningKey
-from p2pshare.crypto.words import safety_words
 from p2pshare.errors import (
     Ambiguous,
     Forged,
@@ -105,14 +103,6 @@ async def test_two_people_who_exchange_cards_see_the_same_words_and_verify_by_th
         spoken = "  ".join(at_rao.words.upper().split())
         assert (await ana.people.verify("rao", spoken)).verified
         assert await ana.log() == ["setup", "person-added", "person-verified"]
-
-
-async def test_words_follow_from_both_keys(tmp_path: Path) -> None:
-    async with two_people(tmp_path) as (ana, rao):
-        mine, theirs = ana.vault.identity.person.public, rao.vault.identity.person.public
-        other = SigningKey.generate().public
-        assert safety_words(mine, theirs) == safety_words(theirs, mine)
-        assert safety_words(mine, theirs) != safety_words(mine, other)
 
 
 @pytest.mark.parametrize("words", ["", "zoo", WORDS.rsplit(" ", 1)[0], WORDS + " zoo", "zoo " * 8, WORDS[:-1]])
