@@ -1,12 +1,13 @@
 """Wiring only: opens a vault, starts what a use case needs, and hands out the services."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from p2pshare.crypto.slots import Secret
+from p2pshare.errors import DiskTrouble
 from p2pshare.service.clock import Clock, system_clock
 from p2pshare.service.importing import Importer, Told
 from p2pshare.service.inbox import Inbox
@@ -73,7 +74,8 @@ async def set_up(path: Path, secrets: Sequence[Secret], name: str, now: Clock = 
     """Make a vault; return the person's fingerprint. Raises AlreadyExists."""
     vault = await Vault.create(path, secrets, name, now())
     try:
-        await snapshots.write_if_needed(vault, now())
+        with suppress(DiskTrouble):  # the vault is there; the next command writes one
+            await snapshots.write_if_needed(vault, now())
         return vault.identity.person_id.hex()
     finally:
         await vault.close()

@@ -1,11 +1,18 @@
 """What tests of every part may ask for."""
 
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
+
+
+def pytest_configure() -> None:
+    """Let ^C reach the programs that tests start, also where the tests themselves run in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # inherited, and handed on, unless it is set here
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

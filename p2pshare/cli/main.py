@@ -5,6 +5,7 @@ import asyncio
 import errno
 import importlib
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -25,6 +26,7 @@ Handler = Callable[[argparse.Namespace, Output], Awaitable[int]]
 
 def run(argv: Sequence[str]) -> int:
     """Run `p2pshare` with `argv`; return the exit code (USERS.md's table, docs/cli.md)."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold keys
     # Until the grammar has understood the options, only this much of them is known.
     out = Output(json="--json" in argv, plain=False, quiet=False, verbose=False, color=False)
     try:

@@ -29,8 +29,12 @@ async def create(args: argparse.Namespace, out: Output) -> int:
         share = await node.offers.create(args.to, args.scan, question, expires=expires, unverified=args.unverified)
         found = await node.offers.find(share.hex())
         reason = await why(node.vault, found)
+        name = next((p.name for p in await node.people.listed() if p.person == found.person), "")
     what = f"{counted(found.objects, 'image')}, {size_text(found.stored_bytes)} encrypted"
-    lines = [f"Share {share.hex()[:8]}: {what}, queued.", shown(f"Now: {reason}")]
+    lines = [
+        shown(f"Share {share.hex()[:8]} to {name} ({found.person.hex()[:8]}): {what}, queued."),
+        shown(f"Now: {reason}"),
+    ]
     out.data({"share": share.hex()}, lines)
     return OK
 

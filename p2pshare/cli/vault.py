@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from p2pshare.cli.context import new_passphrase, open_node, vault_of
+from p2pshare.cli.context import has_vault, new_passphrase, open_node, vault_of
 from p2pshare.cli.output import Output, counted, size_text, table
 from p2pshare.errors import AlreadyExists, UsageError
 from p2pshare.model.limits import NAME_MAX
@@ -43,7 +43,7 @@ async def setup(args: argparse.Namespace, out: Output) -> int:
             made.append(Path(args.key_file))
         fingerprint = await set_up(path, secrets, args.name)
     except BaseException:
-        for file in made:
+        for file in made if not has_vault(path) else ():  # a vault that exists needs its sheet
             with suppress(OSError):
                 file.unlink()
         raise

@@ -5,6 +5,7 @@ Rule 2: the first thing said is a receipt; then letters; a receipt follows every
 """
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
@@ -112,7 +113,10 @@ class VaultDesk:
         data: dict[tuple[ObjectId, int], bytes] = {}
         for pack_id, here in by_pack.items():
             spans = self._vault.packs.read_many(pack_id, [(p.offset, p.length) for p in here])
-            data.update({(p.object_id, p.number): span for p, span in zip(here, spans, strict=True)})
+            for place, span in zip(here, spans, strict=True):
+                if hashlib.sha256(span).digest() != place.digest:
+                    raise DamagedPack(f"pack {pack_id.hex()}: a chunk is not what was written")
+                data[place.object_id, place.number] = span
         return [StoredChunk(p.object_id, p.number, Sealed(data[p.object_id, p.number])) for p in places]
 
     async def _check_served(self, share_id: ShareId, runs: Sequence[ChunkRun]) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from p2pshare.engine.changes import Changes
 from p2pshare.engine.retry import FIRST_SECONDS, BackOff
-from p2pshare.errors import DiskTrouble, LocalError, P2PShareError, RemoteError, Unreachable, VaultBusy
+from p2pshare.errors import DiskTrouble, EngineTaken, LocalError, P2PShareError, RemoteError, Unreachable, VaultBusy
 from p2pshare.model.card import KnownDevice
 from p2pshare.model.ids import DeviceId
 from p2pshare.model.ports import Link
@@ -22,6 +22,7 @@ from p2pshare.store.shares import Direction
 from p2pshare.store.vault import Vault
 
 _IDLE_SECONDS: Final = 5.0  # how often waits are looked at when nothing changes
+_DIALS_AT_ONCE: Final = 8
 _SETTLED_SECONDS: Final = 10.0  # a session that lasted this long worked
 _OUT = (ShareState.ACCEPTED, ShareState.SENDING, ShareState.DELIVERED)
 _IN = (ShareState.ACCEPTED, ShareState.SENDING)
@@ -57,6 +58,7 @@ class Outbox:
         self._connected = connected
         self._on_link = on_link
         self._tries: dict[DeviceId, _Try] = {}
+        self._dialing = asyncio.Semaphore(_DIALS_AT_ONCE)
 
     async def run(self) -> None:
         """Look after the outbox for ever; one TaskGroup owns all attempts."""
@@ -81,7 +83,12 @@ class Outbox:
             if person.blocked:
                 continue
             for row in await people.devices_of(self._vault.db, person.person_id):
-                await self._consider(attempts, person, row, began)
+                try:
+                    await self._consider(attempts, person, row, began)
+                except (EngineTaken, VaultBusy, DiskTrouble):
+                    raise
+                except P2PShareError as error:  # one person's rows must not keep everybody else waiting
+                    await self._note(row.device.device_id, f"what is to be sent cannot be read ({error.code})", None)
 
     async def _consider(self, attempts: asyncio.TaskGroup, person: Person, row: DeviceRow, read_at: float) -> None:
         device = row.device.device_id
@@ -116,7 +123,8 @@ class Outbox:
         try:
             for address in addresses:
                 try:
-                    link = await self._dial(address, row.device)
+                    async with self._dialing:
+                        link = await self._dial(address, row.device)
                 except P2PShareError as error:
                     trouble = _trouble(address, error)
                     continue

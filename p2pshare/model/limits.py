@@ -31,6 +31,8 @@ NAME_MAX: Final = 200  # characters of a person's name
 QUESTION_MAX: Final = 16 * KIB
 REASON_MAX: Final = 2 * KIB
 SHARE_SCANS_MAX: Final = 50
+OPEN_OFFERS_MAX: Final = 100  # offers of one person that wait for an answer
+FEED_EPOCHS_MAX: Final = 50  # lives of one device's feed
 
 # layouts and keyrings
 LAYOUT_MAX: Final = 64 * MIB

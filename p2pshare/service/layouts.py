@@ -6,17 +6,29 @@ Rule 2: a received layout is checked against the letter's totals before any of i
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from p2pshare.crypto.stream import ObjectOpener, check_shape
 from p2pshare.errors import BadIdentity, Malformed, TooLarge
 from p2pshare.model.ids import ObjectId, parse_uid
 from p2pshare.model.letters import ShareLetter
-from p2pshare.model.limits import LAYOUT_CHUNKS_MAX, LAYOUT_MAX, LAYOUT_OBJECTS_MAX, OBJECT_MAX, SHARE_SCANS_MAX
+from p2pshare.model.limits import (
+    GIB,
+    LAYOUT_CHUNKS_MAX,
+    LAYOUT_MAX,
+    LAYOUT_OBJECTS_MAX,
+    MIB,
+    OBJECT_MAX,
+    SHARE_SCANS_MAX,
+)
 from p2pshare.model.objects import Keyring, KeyringEntry, Layout, ObjectKind, ObjectShape, chunk_count
 from p2pshare.model.packed import decode
 from p2pshare.store import shares
 from p2pshare.store.db import Database, Transaction
 from p2pshare.store.scans import ChunkPlace, StoredInstance
+
+_BOMB_FROM: Final = GIB  # an archive may unpack that far whatever its ratio; see dicom.zipdir
+_BOMB_RATIO: Final = 200
 
 BASE_MISSING = "base missing"  # the reason by which a recipient asks for the whole layout
 
@@ -76,17 +88,24 @@ def check_totals(letter: ShareLetter) -> None:
     ):
         if not 0 <= value <= most:
             raise TooLarge(f"a share that claims {value} {what}")
+    if letter.layout.shape.commitment == letter.keyring.shape.commitment:
+        raise Malformed("a layout that is its own keyring")
     for ref in (letter.layout, letter.keyring):
-        if ref.shape.size > LAYOUT_MAX:
+        if ref.shape.size > list_max(letter):
             raise TooLarge("a layout or keyring")
         check_shape(ref.shape)
         if len(ref.key) != 32 or len(ref.sha256) != 32:
             raise Malformed("a reference to a layout or keyring")
 
 
+def list_max(letter: ShareLetter) -> int:
+    """The largest layout or keyring, in bytes, that the letter's totals can need: what is decoded is bounded by it."""
+    return min(LAYOUT_MAX, MIB + 512 * letter.objects + 64 * letter.chunks)
+
+
 def read_layout(data: bytes, letter: ShareLetter) -> Layout:
     """Decode a layout and check every shape in it. Raises Malformed or TooLarge."""
-    layout = decode(data, Layout, limit=LAYOUT_MAX, what="a layout")
+    layout = decode(data, Layout, limit=list_max(letter), what="a layout")
     if len(layout.added) != len(letter.scans):
         raise Malformed("a layout whose groups are not the letter's scans")
     objects = sum(len(group) for group in layout.added)
@@ -97,6 +116,9 @@ def read_layout(data: bytes, letter: ShareLetter) -> Layout:
         for shape in group:
             check_shape(shape)
             commitments.append(shape.commitment)
+    size = sum(shape.size for group in layout.added for shape in group)
+    if size > _BOMB_FROM and size > _BOMB_RATIO * sum(s.stored_bytes for group in layout.added for s in group):
+        raise TooLarge("what a layout's objects unpack to")
     if len(set(commitments)) != len(commitments):  # packs tell objects apart by it; and a key is for one use
         raise Malformed("a layout with two objects under one key")
     if any(len(object_id) != 32 for object_id in layout.removed) or layout.base not in (None, letter_base(layout)):

@@ -15,6 +15,7 @@ from p2pshare.errors import (
     ProtocolViolation,
     RemoteError,
     Replayed,
+    StrangerRefused,
 )
 from p2pshare.model.ids import NO_LETTER, DeviceId, Epoch, LetterHash, ShareId, parse_uid
 from p2pshare.model.letters import (
@@ -26,15 +27,16 @@ from p2pshare.model.letters import (
     RevokeLetter,
     ShareLetter,
 )
-from p2pshare.model.limits import NAME_MAX, QUESTION_MAX, REASON_MAX
+from p2pshare.model.limits import FEED_EPOCHS_MAX, NAME_MAX, OPEN_OFFERS_MAX, QUESTION_MAX, REASON_MAX
 from p2pshare.model.ports import PeerIdentity, Sealed
 from p2pshare.model.views import ENDED, ShareState
 from p2pshare.service.clock import Clock
-from p2pshare.service.layouts import check_totals
+from p2pshare.service.layouts import BASE_MISSING, check_totals
 from p2pshare.service.people import People
 from p2pshare.service.receipts_in import take_receipt
 from p2pshare.store import audit, feeds, people, shares
 from p2pshare.store.db import Transaction
+from p2pshare.store.erasing import ERASED_HERE
 from p2pshare.store.feeds import InHead
 from p2pshare.store.people import DeviceRow
 from p2pshare.store.shares import Direction, NewShare, Share
@@ -86,6 +88,9 @@ class LettersIn:
 
     async def _sender(self, sender: bytes) -> DeviceRow:
         device = await people.device(self._vault.db, DeviceId(sender))
+        person = await people.by_id(self._vault.db, self._peer.person_id)
+        if person is None or person.blocked:
+            raise StrangerRefused("somebody who is blocked")
         if device is None or device.device.person_id != self._peer.person_id or sender != self._peer.device_id:
             raise Forged("a letter from another device than the one that brought it")
         return device
@@ -105,6 +110,8 @@ class LettersIn:
     async def _check_place(self, tx: Transaction, device: DeviceId, letter: Letter, head: InHead | None) -> None:
         if head is None:
             last = await feeds.latest_in_head(tx, device)
+            if await feeds.epochs_of(tx, device) >= FEED_EPOCHS_MAX:
+                raise ProtocolViolation("too many lives of one feed")
             if letter.number != 1:
                 raise ProtocolViolation(f"letter {letter.number} before letter 1")
             if letter.previous != last:
@@ -166,8 +173,12 @@ class LettersIn:
         known = await shares.get(tx, ShareId(body.share), Direction.IN)
         if known and (known.person != self._peer.person_id or known.state not in _MAY_BE_OFFERED_ANEW):
             raise Replayed("a share that was offered before")
+        if known and known.state is ShareState.REFUSED and known.why == ERASED_HERE:
+            raise Refusal("a share whose scan was erased")
         # What a person accepted stays accepted only while it is the same content under another layout.
-        agreed = known is not None and known.state is not ShareState.OFFERED and _same_content(known, body)
+        agreed = known is not None and _was_accepted(known) and _same_content(known, body)
+        if known is None and await shares.open_offers(tx, self._peer.person_id) >= OPEN_OFFERS_MAX:
+            raise Refusal("too many offers that were not answered yet")
         state = ShareState.ACCEPTED if agreed else ShareState.OFFERED
         new = NewShare(Direction.IN, self._peer.person_id, device, state, body, None)
         await shares.enter(tx, new, self._now())
@@ -204,10 +215,17 @@ class LettersIn:
 _MAY_BE_OFFERED_ANEW = (ShareState.OFFERED, ShareState.ACCEPTED, ShareState.SENDING, ShareState.REFUSED)
 
 
+def _was_accepted(known: Share) -> bool:
+    """Whether a person accepted it, and nothing but its layout's base was in the way since."""
+    if known.state is ShareState.REFUSED:
+        return known.why.endswith(BASE_MISSING)
+    return known.state in (ShareState.ACCEPTED, ShareState.SENDING)
+
+
 def _same_content(known: Share, body: ShareLetter) -> bool:
-    return (known.scans, known.objects, known.chunks_total, known.stored_bytes) == (
-        body.scans, body.objects, body.chunks, body.stored_bytes,
-    )  # fmt: skip
+    return (
+        known.scans, known.objects, known.chunks_total, known.stored_bytes, known.question, known.expires
+    ) == (body.scans, body.objects, body.chunks, body.stored_bytes, body.question, body.expires)  # fmt: skip
 
 
 async def _is_duplicate(

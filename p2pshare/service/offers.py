@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,11 @@ class _Content:
     scans: tuple[ScanSummary, ...]
     shapes: tuple[tuple[ObjectShape, ...], ...]
     entries: dict[ObjectId, KeyringEntry]
+
+    def only(self, ids: Collection[ObjectId]) -> "_Content":
+        """The part of it that `ids` names: what was offered, and not what came to the scans since."""
+        shapes = tuple(tuple(s for s in group if s.id in ids) for group in self.shapes)
+        return _Content(self.scans, shapes, {k: v for k, v in self.entries.items() if k in ids})
 
     @property
     def ids(self) -> dict[ObjectId, int]:
@@ -95,7 +100,9 @@ class Offers:
     async def offer_whole(self, share: Share) -> None:
         """Offer the same share anew with its whole layout: the recipient lacks what the first one built on."""
         texts = [s.study_uid for s in share.scans]
-        content = await self._content([await scans.by_prefix(self._vault.db, t) for t in texts])
+        covered = await shares.covered(self._vault.db, share.share, Direction.OUT)
+        now_here = await self._content([await scans.by_prefix(self._vault.db, t) for t in texts])
+        content = now_here.only({object_id for object_id, scan in covered.items() if scan >= 0})
         again: audit.Detail = {"share": share.share.hex(), "person": share.person.hex(), "objects": len(content.ids)}
         await self._offer(
             share.share, share.person, content, None, share.question, share.expires, state=ShareState.ACCEPTED,

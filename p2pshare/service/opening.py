@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from p2pshare.dicom.sources import NEEDS_MORE, PrefixSource
 from p2pshare.dicom.workers import Workers
-from p2pshare.errors import DamagedPack, ShareCorrupt
+from p2pshare.errors import Damaged, DamagedPack, ShareCorrupt
 from p2pshare.model.dicom import DicomRecord, ReadReport
 from p2pshare.model.ids import ObjectId, PackId
 from p2pshare.model.letters import ShareLetter
@@ -75,6 +75,10 @@ class Opening:
 
     async def _open(self, share: Share, letter: ShareLetter) -> None:
         layout, keyring = await asyncio.to_thread(self._own, letter, await self._own_places(letter))
+        if layout.base is not None:
+            base = await shares.base_for(self._vault.db, share.person, Direction.IN, ObjectId(layout.base))
+            if base is not None and base.state is ShareState.DELIVERED:
+                await self.run(base)  # what this share builds on comes first
         items = await self._items(layout, keyring)
         filing_before: asyncio.Task[None] | None = None
         try:
@@ -211,6 +215,8 @@ class Opening:
         now = self._now()
         async with self._vault.db.transaction(self._term) as tx:
             await _check_delivered(tx, share)
+            if await shares.unopened(tx, share.share):
+                raise Damaged("a share that this one builds on could not be opened")
             await shares.move(tx, share, ShareState.IMPORTED, "", now)
             await audit.enter(
                 tx, self._vault.identity.device, "share-imported",

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from p2pshare.model.letters import ContactLetter
 from p2pshare.model.limits import CARD_ADDRESSES_MAX, CARD_MAX
 from p2pshare.service import post
 from p2pshare.service.clock import Clock, is_steady
-from p2pshare.store import audit, people
+from p2pshare.store import audit, feeds, people
 from p2pshare.store.db import Transaction
 from p2pshare.store.people import OwnPrekey, Person
 from p2pshare.store.vault import OwnIdentity, Vault
@@ -151,6 +152,7 @@ class People:
         now = self._now()
         async with self._vault.db.transaction() as tx:
             await self._enter(tx, card, data, words, now)
+            await tx.execute("UPDATE person SET name = ? WHERE person = ?", (card.name, person))
             await audit.enter(
                 tx, self._vault.identity.device, "person-updated" if known else "person-added",
                 {"person": person.hex(), "name": card.name}, now,
@@ -163,7 +165,11 @@ class People:
         if person_id(card.person) != sender:
             raise KeyChanged("a card in a letter is not its sender's")
         known = await people.by_id(tx, sender)
-        await self._enter(tx, card, data, known.words if known else "", self._now())
+        if known is None:
+            raise NotFound(sender.hex())
+        await self._enter(tx, card, data, known.words, self._now())
+        detail: audit.Detail = {"person": sender.hex(), "name": known.name, "calls_themselves": card.name}
+        await audit.enter(tx, self._vault.identity.device, "contact-updated", detail, self._now())
 
     async def _enter(self, tx: Transaction, card: Card, data: bytes, words: str, now: int) -> None:
         person = person_id(card.person)
@@ -177,6 +183,8 @@ class People:
             row = await people.device(tx, device.device_id)
             if row and row.device.person_id != person:
                 raise Forked("a device on this card belongs to somebody else")
+            if known and row is None:
+                await feeds.begin_at_head(tx, person, device.device_id)
         await people.enter_card(tx, person, card, data, devices, words, now)
 
     async def listed(self) -> list[PersonView]:
@@ -311,13 +319,17 @@ def _read_limited(path: Path) -> bytes:
 
 def _write_new(path: Path, data: bytes) -> None:
     """Write a file that a person asked for, replacing an earlier one of that name whole."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None

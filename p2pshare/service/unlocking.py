@@ -84,14 +84,27 @@ def _read_text(path: Path) -> str:
         raise UsageError(f"{path}: not a text file") from None
 
 
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_new_file(path: Path, data: bytes) -> None:
     """Write a file that only its owner can read, durably. Raises AlreadyExists or UsageError."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.absolute().parent)
     except FileExistsError:
         raise AlreadyExists(str(path)) from None
     except OSError as error:

@@ -47,6 +47,9 @@ _CHUNKS_OF_PACK: Final = (
 )
 
 
+ERASED_HERE: Final = "the scan was erased here"
+
+
 async def erase_rows(tx: Transaction, vault: Vault, scan: Scan, now: int) -> list[Share]:
     """Delete everything of `scan` from the database and list its packs as doomed.
 
@@ -156,7 +159,7 @@ async def _end(tx: Transaction, share: Share, now: int) -> None:
     """End a share, and take out of it what names the patient, and its keys."""
     if share.state not in _OVER:
         ended_as = ShareState.REVOKED if share.direction is Direction.OUT else ShareState.REFUSED
-        await shares.move(tx, share, ended_as, "the scan was erased here", now)
+        await shares.move(tx, share, ended_as, ERASED_HERE, now)
     await tx.execute("DELETE FROM share_object WHERE share = ? AND direction = ?", (share.share, share.direction.value))
     letter = await shares.letter_of(tx, share.share, share.direction)
     if letter is not None:

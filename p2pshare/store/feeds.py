@@ -58,6 +58,16 @@ async def take_back(tx: Transaction, person: PersonId, share: ShareId, fresh_epo
         await _begin_anew(tx, person, Epoch(feed[0]), acknowledged, fresh_epoch, sign)
 
 
+async def begin_at_head(tx: Transaction, person: PersonId, device: DeviceId) -> None:
+    """Let a device that a person added later begin with the next letter: what was written before is not for it."""
+    await tx.execute(
+        "INSERT OR IGNORE INTO feed_ack (device, epoch, number, hash)"
+        " SELECT ?, epoch, number, hash FROM letter_out l WHERE person = ? AND number ="
+        " (SELECT max(number) FROM letter_out m WHERE m.person = l.person AND m.epoch = l.epoch)",
+        (device, person),
+    )
+
+
 async def _begin_anew(
     tx: Transaction, person: PersonId, epoch: Epoch, acknowledged: int, fresh_epoch: Epoch, sign: Resigner
 ) -> None:
@@ -104,7 +114,7 @@ async def unacknowledged(db: Database | Transaction, person: PersonId, device: D
         "SELECT l.epoch, l.number, l.kind, l.share, l.letter FROM letter_out l"
         " JOIN feed_out f ON f.person = l.person AND f.epoch = l.epoch"
         " LEFT JOIN feed_ack a ON a.device = ? AND a.epoch = l.epoch"
-        " WHERE l.person = ? AND l.number > coalesce(a.number, 0) ORDER BY l.number",
+        " WHERE l.person = ? AND l.number > coalesce(a.number, 0) AND length(l.letter) > 0 ORDER BY l.number",
         (device, person),
     )
     return [OutgoingLetter(Epoch(e), n, kind, share, _stored_letter(data)) for e, n, kind, share, data in rows]
@@ -162,6 +172,12 @@ async def latest_in_head(tx: Transaction, device: DeviceId) -> LetterHash:
         "SELECT hash FROM feed_in WHERE device = ? ORDER BY started DESC, number DESC LIMIT 1", (device,)
     )
     return LetterHash(row[0]) if row else NO_LETTER
+
+
+async def epochs_of(tx: Transaction, device: DeviceId) -> int:
+    """How many epochs of the device's feed are known."""
+    row = await tx.row("SELECT count(*) FROM feed_in WHERE device = ?", (device,))
+    return int(row[0]) if row else 0
 
 
 async def known_hashes(tx: Transaction, device: DeviceId, epoch: Epoch, number: int) -> list[LetterHash]:

@@ -9,6 +9,7 @@ from p2pshare.model.card import Card, KnownDevice, Prekey
 from p2pshare.model.ids import DeviceId, PersonId
 from p2pshare.model.packed import decode, encode
 from p2pshare.store.db import Database, Transaction
+from p2pshare.store.params import blobs
 
 _PREKEY_BYTES = 4096
 
@@ -63,8 +64,8 @@ async def by_prefix(db: Database, text: str) -> Person:
     people = await everybody(db)
     for matches in (
         [p for p in people if p.person_id.hex() == wanted],
-        [p for p in people if p.name.casefold() == wanted],
-        [p for p in people if wanted and p.person_id.hex().startswith(wanted)],
+        # together: a name that looks like the beginning of somebody else's fingerprint must not win against it
+        [p for p in people if wanted and (p.name.casefold() == wanted or p.person_id.hex().startswith(wanted))],
         [p for p in people if wanted and f" {p.name.casefold()}".find(f" {wanted}") >= 0],
     ):
         if len(matches) == 1:
@@ -77,12 +78,20 @@ async def by_prefix(db: Database, text: str) -> Person:
 async def enter_card(
     tx: Transaction, person_id: PersonId, card: Card, file: bytes, devices: list[KnownDevice], words: str, now: int
 ) -> None:
-    """Enter or replace a person's card and devices; verification, block and address stay as they were."""
+    """Enter or replace a person's card and devices; verification, block and address stay as they were.
+
+    The name stays too: a person is added under a name that somebody looked at, and cannot take another's later. Devices
+    that a newer card no longer has are forgotten.
+    """
     await tx.execute(
         "INSERT INTO person (person, public, name, card, card_number, words, added) VALUES (?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (person) DO UPDATE SET name = excluded.name, card = excluded.card,"
-        " card_number = excluded.card_number",
+        " ON CONFLICT (person) DO UPDATE SET card = excluded.card, card_number = excluded.card_number",
         (person_id, card.person, card.name, file, card.number, words, now),
+    )
+    kept = blobs(device.device_id for device in devices)
+    await tx.execute(
+        "DELETE FROM device WHERE person = ? AND device NOT IN (SELECT unhex(value) FROM json_each(?))",
+        (person_id, kept),
     )
     for device in devices:
         await tx.execute(

@@ -132,6 +132,24 @@ async def in_state(db: Database, direction: Direction, state: ShareState) -> lis
     return [_share(row) for row in await db.rows(query, (direction.value, state.value))]
 
 
+async def unopened(tx: Transaction, share: ShareId) -> int:
+    """How many of the images of a share that came in were not opened yet."""
+    row = await tx.row(
+        "SELECT count(*) FROM share_object so JOIN object o ON o.object_id = so.object_id"
+        " WHERE so.share = ? AND so.direction = 'in' AND so.scan >= 0 AND o.sha256 IS NULL",
+        (share,),
+    )
+    return int(row[0]) if row else 0
+
+
+async def open_offers(tx: Transaction, person: PersonId) -> int:
+    """How many offers of `person` wait for an answer here."""
+    row = await tx.row(
+        "SELECT count(*) FROM share WHERE person = ? AND direction = 'in' AND state = 'offered'", (person,)
+    )
+    return int(row[0]) if row else 0
+
+
 async def of_person(
     db: Database | Transaction, person: PersonId, direction: Direction, states: Sequence[ShareState]
 ) -> list[Share]:

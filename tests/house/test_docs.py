@@ -76,6 +76,8 @@ NOT_IN_THE_DOCS = {
     "OBJECT_MAX": "far above what a layout's number of chunks allows",
     "QUESTION_MAX": "within a letter's limit, which is documented",
     "REASON_MAX": "within a letter's limit, which is documented",
+    "OPEN_OFFERS_MAX": "what one vault takes from one person, not what a letter may be",
+    "FEED_EPOCHS_MAX": "what one vault takes from one device, not what a letter may be",
     "SHARE_SCANS_MAX": "within a letter's limit, which is documented",
     "RECEIPT_MAX": "within an envelope's limit, which is documented",
     "WINDOW": "ours to choose; each side says its own in Hello",

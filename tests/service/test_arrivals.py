@@ -13,7 +13,7 @@ from p2pshare.errors import DiskTrouble
 from p2pshare.model.ports import Sealed, StoredChunk
 from p2pshare.model.views import ShareState
 from p2pshare.service.arrivals import Arrival, find_arrival
-from p2pshare.store import scans
+from p2pshare.store import scans, shares
 from p2pshare.store.packs import PackStore
 from p2pshare.store.shares import Direction
 from tests.meetings import Meeting, accepted, imported, meeting, offered, reaches, until
@@ -231,6 +231,20 @@ async def test_a_recipient_who_lost_the_base_is_offered_the_whole_and_gets_it(tm
             await until(reaches(ana, share, ShareState.IMPORTED))
         assert await rao.exported(tmp_path / "out") == sorted(path.read_bytes() for path in files)
         assert (await rao.log()).count("share-refused") == 1
+
+
+async def test_offering_the_whole_anew_adds_nothing_that_came_to_the_scan_since(tmp_path: Path) -> None:
+    async with two_people(tmp_path) as (ana, rao):
+        make_study(tmp_path / "in", 3)
+        await ana.imports(tmp_path / "in")
+        await imported(ana, rao)
+        share = await accepted(ana, rao)
+        before = await shares.covered(ana.vault.db, share, Direction.OUT)
+        make_ct(tmp_path / "in" / "later", StudyInstanceUID=(await ana.library.listed())[0].study_uid)
+        await ana.imports(tmp_path / "in")
+        await ana.offers.offer_whole(await ana.share(share, Direction.OUT))
+        after = await shares.covered(ana.vault.db, share, Direction.OUT)
+        assert {k for k, scan in after.items() if scan >= 0} == {k for k, scan in before.items() if scan >= 0}
 
 
 # --- what comes at the wrong time ---

@@ -16,7 +16,7 @@ from p2pshare.model.letters import AnswerLetter, Body, ContactLetter, RevokeLett
 from p2pshare.model.packed import encode
 from p2pshare.model.views import ShareState
 from p2pshare.service.letters_in import LettersIn
-from p2pshare.store import feeds, people
+from p2pshare.store import feeds, people, shares
 from p2pshare.store.shares import Direction
 from tests.meetings import imported, meeting, offered, until
 from tests.service.offering_letters import SHARE, an_offer, heads, refusals, signed, takes
@@ -131,6 +131,50 @@ async def test_a_share_that_came_or_ended_cannot_be_offered_anew(tmp_path: Path,
         await takes(rao, ana, await ana.writes(rao, an_offer(question="again")))
         assert await rao.state(SHARE) == state
         assert (await rao.share(SHARE, Direction.IN)).question == "?"
+
+
+async def test_a_share_whose_scan_was_erased_does_not_come_back_by_being_offered_again(tmp_path: Path) -> None:
+    async with two_people(tmp_path) as (ana, rao):
+        make_study(tmp_path / "in", 2)
+        await ana.imports(tmp_path / "in")
+        share = await imported(ana, rao)
+        letter = await shares.letter_of(rao.vault.db, share, Direction.IN)
+        await rao.library.erase((await rao.library.listed())[0].scan.hex())
+        blank = await shares.letter_of(rao.vault.db, share, Direction.IN)
+        assert letter is not None
+        assert blank is not None
+        for again in (letter, blank):
+            before = await rao.state(share)
+            await takes(rao, ana, await ana.writes(rao, again))
+            assert await rao.state(share) is before
+            assert before is not ShareState.ACCEPTED
+
+
+async def test_a_refused_share_is_not_accepted_again_without_a_person(tmp_path: Path) -> None:
+    async with two_people(tmp_path) as (ana, rao):
+        await takes(rao, ana, await ana.writes(rao, an_offer()))
+        async with rao.vault.db.transaction() as tx:
+            await tx.execute("UPDATE share SET state = 'refused', why = 'share-corrupt: an image'")
+        await takes(rao, ana, await ana.writes(rao, an_offer()))
+        assert await rao.state(SHARE) is ShareState.OFFERED
+
+
+async def test_a_card_in_a_letter_changes_no_name_and_is_logged(tmp_path: Path) -> None:
+    async with two_people(tmp_path) as (ana, rao):
+        async with ana.vault.db.transaction() as tx:
+            await tx.execute("UPDATE meta SET value = ? WHERE key = 'name'", (b"Somebody Else",))
+        await takes(rao, ana, await ana.writes(rao, ContactLetter(card=await ana.people.my_card())))
+        assert [p.name for p in await rao.people.listed()] == ["Ana"]
+        assert "contact-updated" in await rao.log()
+
+
+async def test_nobody_can_fill_the_inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2pshare.service.letters_in.OPEN_OFFERS_MAX", 2)
+    async with two_people(tmp_path) as (ana, rao):
+        for number in range(3):
+            await takes(rao, ana, await ana.writes(rao, an_offer(share=bytes([number]) * 16)))
+        assert len(await rao.inbox.listed()) == 2
+        assert "too many offers" in (await refusals(rao, ana))[0]
 
 
 async def test_what_was_accepted_stays_accepted_only_for_the_same_content(tmp_path: Path) -> None:
