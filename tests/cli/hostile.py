@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from p2pshare.crypto.card import write_card
-from p2pshare.crypto.keys import SigningKey, certify, new_knock_key, new_prekey, person_id
-from p2pshare.model.card import Card, DeviceEntry
+from p2pshare.crypto.keys import SigningKey, certify, device_id, new_knock_key, new_prekey, person_id
+from p2pshare.model.card import Card, DeviceEntry, KnownDevice
 from p2pshare.model.ids import PersonId, ShareId
 from p2pshare.model.letters import ScanSummary, ShareLetter
 from p2pshare.model.objects import ObjectRef, ObjectShape
@@ -20,6 +20,7 @@ from p2pshare.model.views import ShareState
 from p2pshare.node import Node, opened
 from p2pshare.service.unlocking import key_from
 from p2pshare.store import audit, shares
+from p2pshare.store import people as people_store
 from p2pshare.store.shares import Direction, NewShare
 from tests.cli.running import Cli
 
@@ -151,9 +152,13 @@ async def _enter_person(node: Node, name: str) -> PersonId:
     prekey, _ = new_prekey(device, 1, 0)
     entry = DeviceEntry(device.public, 0, certify(person, device.public, 0), prekey, new_knock_key(), ("x.example:1",))
     card = Card(name=name, person=person.public, number=1, created=0, devices=(entry,), mailbox=None)
+    who = person_id(person.public)
+    file = write_card(person, card)
+    known = KnownDevice(device_id(device.public), who, device.public, prekey, entry.knock, entry.addresses)
     async with node.vault.db.transaction() as tx:
-        await node.people.take_contact(tx, person_id(person.public), write_card(person, card))
-    return person_id(person.public)
+        await people_store.enter_card(tx, who, card, file, [known], "", 0)
+        await node.people.take_contact(tx, who, file)
+    return who
 
 
 def _letter(text: str, question: str) -> ShareLetter:
