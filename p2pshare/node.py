@@ -5,11 +5,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from p2pshare.crypto.slots import Secret
 from p2pshare.errors import DiskTrouble
 from p2pshare.service.clock import Clock, system_clock
-from p2pshare.service.importing import Importer, Told
+from p2pshare.service.import_report import Told
 from p2pshare.service.inbox import Inbox
 from p2pshare.service.library import Library
 from p2pshare.service.memory import reuse_large_buffers
@@ -18,6 +19,9 @@ from p2pshare.service.people import People
 from p2pshare.service.upkeep import Upkeep
 from p2pshare.store import erasing, snapshots
 from p2pshare.store.vault import Vault
+
+if TYPE_CHECKING:
+    from p2pshare.service.importing import Importer  # heavy; most commands do not import files
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,10 @@ async def set_up(path: Path, secrets: Sequence[Secret], name: str, now: Clock = 
 @asynccontextmanager
 async def importing(
     path: Path, secret: Secret, told: Told, *, keep_unreadable: bool = False, now: Clock = system_clock
-) -> AsyncIterator[tuple[Node, Importer]]:
+) -> AsyncIterator[tuple[Node, "Importer"]]:
     """An open vault with an importer, whose sandboxed readers start before any key exists."""
     from p2pshare.dicom.workers import Workers
+    from p2pshare.service.importing import Importer
 
     reuse_large_buffers()
     async with await Workers.start() as workers, opened(path, secret, now) as node:

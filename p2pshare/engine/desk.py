@@ -120,17 +120,23 @@ class VaultDesk:
         return [StoredChunk(p.object_id, p.number, Sealed(data[p.object_id, p.number])) for p in places]
 
     async def _check_served(self, share_id: ShareId, runs: Sequence[ChunkRun]) -> None:
-        share = await shares.get(self._vault.db, share_id, Direction.OUT)
-        if share is None or share.person != self._peer.person_id:
+        wanted = {run.object_id for run in runs}
+        terms = await shares.terms(self._vault.db, share_id, wanted)
+        if terms is None or terms.person != self._peer.person_id:
             raise NotFound("a share with that person")
-        if await self._blocked():
+        if terms.blocked:
             raise PersonBlocked(share_id.hex())
-        if share.state not in _SERVED or (share.expires is not None and share.expires < self._now()):
-            raise PolicyRefusal(f"the share is {share.state.value}")
-        if not await shares.covers(self._vault.db, share_id, Direction.OUT, {run.object_id for run in runs}):
+        if terms.state not in _SERVED or (terms.expires is not None and terms.expires < self._now()):
+            raise PolicyRefusal(f"the share is {terms.state.value}")
+        if terms.covered != len(wanted):
             raise NotFound("that object in the share")
-        if share.state is ShareState.ACCEPTED:
-            async with self._vault.db.transaction(self._term) as tx:
+        if terms.state is ShareState.ACCEPTED:
+            await self._begin_sending(share_id)
+
+    async def _begin_sending(self, share_id: ShareId) -> None:
+        async with self._vault.db.transaction(self._term) as tx:
+            share = await shares.get(tx, share_id, Direction.OUT)
+            if share is not None and share.state is ShareState.ACCEPTED:
                 await shares.move(tx, share, ShareState.SENDING, "", self._now())
 
     async def _blocked(self) -> bool:

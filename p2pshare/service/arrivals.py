@@ -15,7 +15,7 @@ from typing import Final
 from p2pshare.errors import DamagedPack, Malformed, RemoteError, ShareCorrupt
 from p2pshare.model.ids import ObjectId, PersonId, ShareId
 from p2pshare.model.letters import ShareLetter
-from p2pshare.model.limits import ARRIVALS_PACK_CLOSES_AT
+from p2pshare.model.limits import ARRIVALS_PACK_CLOSES_AT, MIB
 from p2pshare.model.objects import Layout, ObjectKind, ObjectRef, ObjectShape, chunk_count
 from p2pshare.model.pack import PackEnd, PackScope
 from p2pshare.model.ports import MissingChunks, StoredChunk
@@ -32,6 +32,7 @@ from p2pshare.store.shares import Direction, Share
 from p2pshare.store.vault import Vault
 
 _LIVE: Final = (ShareState.ACCEPTED, ShareState.SENDING, ShareState.DELIVERED)
+_PACKS_PER_SHARE: Final = 96
 _OPEN_PACKS: Final = 4  # scans arrive one after another; more are open only if a sender wants them to be
 
 
@@ -65,6 +66,8 @@ class Arrival:
         self._writing: asyncio.Task[None] | None = None
         self._stepping = asyncio.Lock()
         self._over = False
+        # A crash costs what open packs hold: of a small share, that is to be a small part too.
+        self._pack_size = min(ARRIVALS_PACK_CLOSES_AT, max(MIB, share.stored_bytes // _PACKS_PER_SHARE))
 
     @property
     def complete(self) -> bool:
@@ -121,7 +124,7 @@ class Arrival:
             self._unfinished[expected.scan] -= 1
         if not +self._unfinished:
             await self.flush()
-        elif builder.full(ARRIVALS_PACK_CLOSES_AT) or not self._unfinished[expected.scan]:
+        elif builder.full(self._pack_size) or not self._unfinished[expected.scan]:
             await self._close_pack(expected.scan)
         elif len(self._builders) > _OPEN_PACKS:
             await self._close_pack(next(iter(self._builders)))

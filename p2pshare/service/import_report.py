@@ -1,6 +1,7 @@
 """What an import tells a person: an outcome for every file, totals, and how long it will take."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from p2pshare.model.dicom import FileOutcome
@@ -55,3 +56,6 @@ class ImportProgress:
         if not self.bytes_total or self.bytes_done <= 0 or self.seconds < 1:
             return None
         return self.seconds * max(0, self.bytes_total - self.bytes_done) / self.bytes_done
+
+
+Told = Callable[[ImportProgress], None]

@@ -28,7 +28,7 @@ from p2pshare.model.objects import Identity, ObjectKind, ObjectShape, chunk_coun
 from p2pshare.model.pack import PackEnd
 from p2pshare.service.clock import Clock
 from p2pshare.service.file_sealing import Hashing, SealedFile, codec_of, hash_file, seal_files
-from p2pshare.service.import_report import ImportProgress, ImportReport
+from p2pshare.service.import_report import ImportProgress, ImportReport, Told
 from p2pshare.service.kept import kept_record
 from p2pshare.service.looking import Looking, ReadFile
 from p2pshare.service.pack_line import PackLine
@@ -43,7 +43,6 @@ _JOBS = 3  # jobs under way at once
 _LOT_FILES, _LOT_BYTES = 8, 4 * MIB  # what one job seals: each file costs the event loop less than a job of its own
 
 T = TypeVar("T")
-Told = Callable[[ImportProgress], None]
 
 
 @dataclass(frozen=True, slots=True)

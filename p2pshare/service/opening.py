@@ -31,7 +31,7 @@ from p2pshare.store.scans import ChunkPlace
 from p2pshare.store.shares import Direction, Share
 from p2pshare.store.vault import Vault
 
-_HEADER = 128 * KIB  # how much of an object a worker is given: nearly all headers are shorter
+_HEADER = 32 * KIB  # how much of an object a worker is given: nearly all headers are shorter
 _LONG_HEADERS = (16 * MIB, 256 * MIB)  # and how much if that was not enough: large documents have no pixels to stop at
 _BATCH = 100  # objects decrypted, read and filed together, while the next ones are being decrypted
 _THREADS = 2

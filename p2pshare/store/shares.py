@@ -108,16 +108,27 @@ async def covered(db: Database | Transaction, share: ShareId, direction: Directi
     return {ObjectId(row[0]): int(row[1]) for row in rows}
 
 
-async def covers(
-    db: Database | Transaction, share: ShareId, direction: Direction, objects: Collection[ObjectId]
-) -> bool:
-    """Whether the share covers every one of `objects`, which are all different."""
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a share of mine stands now. `covered`: how many of the objects asked about it covers."""
+
+    person: PersonId
+    state: ShareState
+    expires: int | None
+    blocked: bool
+    covered: int
+
+
+async def terms(db: Database, share: ShareId, objects: Collection[ObjectId]) -> Terms | None:
+    """The terms of a share that I made, in one look: this is asked for every piece that is served."""
     row = await db.row(
-        "SELECT count(*) FROM json_each(?) j CROSS JOIN share_object so ON so.object_id = unhex(j.value)"
-        " WHERE so.share = ? AND so.direction = ?",
-        (blobs(objects), share, direction.value),
+        "SELECT s.person, s.state, s.expires, p.person IS NULL OR p.blocked IS NOT NULL,"
+        " (SELECT count(*) FROM json_each(?) j CROSS JOIN share_object so ON so.object_id = unhex(j.value)"
+        "  WHERE so.share = s.share AND so.direction = 'out')"
+        " FROM share s LEFT JOIN person p ON p.person = s.person WHERE s.share = ? AND s.direction = 'out'",
+        (blobs(objects), share),
     )
-    return row is not None and int(row[0]) == len(objects)
+    return Terms(PersonId(row[0]), ShareState(row[1]), row[2], bool(row[3]), int(row[4])) if row else None
 
 
 async def listed(db: Database | Transaction, direction: Direction) -> list[Share]:
