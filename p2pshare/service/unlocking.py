@@ -8,6 +8,7 @@ from p2pshare.crypto.recovery import format_code, new_code, parse_code
 from p2pshare.crypto.slots import KeyfileSecret, PassphraseSecret, RecoverySecret, Secret
 from p2pshare.crypto.words import suggest_passphrase
 from p2pshare.errors import AlreadyExists, UsageError
+from p2pshare.store.diskio import sync_folder
 
 __all__ = ["KeyfileSecret", "PassphraseSecret", "RecoverySecret", "Secret", "suggest_passphrase"]
 
@@ -84,14 +85,6 @@ def _read_text(path: Path) -> str:
         raise UsageError(f"{path}: not a text file") from None
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def write_new_file(path: Path, data: bytes) -> None:
     """Write a file that only its owner can read, durably. Raises AlreadyExists or UsageError."""
     try:
@@ -104,7 +97,7 @@ def write_new_file(path: Path, data: bytes) -> None:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        _sync_folder(path.absolute().parent)
+        sync_folder(path.absolute().parent)
     except FileExistsError:
         raise AlreadyExists(str(path)) from None
     except OSError as error:

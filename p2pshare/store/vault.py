@@ -5,7 +5,6 @@ Rule 2: a vault appears whole or not at all: set-up builds it beside its place a
 """
 
 import asyncio
-import os
 import secrets
 import shutil
 import threading
@@ -28,6 +27,7 @@ from p2pshare.model.ids import DeviceId, PersonId, VaultId
 from p2pshare.model.vaultfile import VaultHeader, VaultSecrets
 from p2pshare.store import audit, people
 from p2pshare.store.db import Database, Transaction
+from p2pshare.store.diskio import sync_folder
 from p2pshare.store.folder import VaultFolder
 from p2pshare.store.packs import PackStore
 from p2pshare.store.schema import MIGRATIONS
@@ -184,8 +184,4 @@ def _free_place(path: Path) -> Path:
 
 def _put_in_place(built: Path, path: Path) -> None:
     built.rename(path)
-    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(path.parent)
