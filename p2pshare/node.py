@@ -1,5 +1,6 @@
 """Wiring only: opens a vault, starts what a use case needs, and hands out the services."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from p2pshare.crypto import codec
 from p2pshare.crypto.slots import Secret
 from p2pshare.errors import DiskTrouble
 from p2pshare.service.clock import Clock, system_clock
@@ -94,8 +96,11 @@ async def importing(
     from p2pshare.service.importing import Importer
 
     reuse_large_buffers()
-    async with await Workers.start() as workers, opened(path, secret, now) as node:
-        yield node, Importer(node.vault, workers, now, told, keep_unreadable=keep_unreadable)
+    async with await Workers.start() as workers:
+        preloading = asyncio.create_task(asyncio.to_thread(codec.preload))  # while the passphrase is being stretched
+        async with opened(path, secret, now) as node:
+            await preloading
+            yield node, Importer(node.vault, workers, now, told, keep_unreadable=keep_unreadable)
 
 
 async def serve(

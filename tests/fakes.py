@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from p2pshare.errors import P2PShareError, PolicyRefusal, Unreachable
+from p2pshare.errors import P2PShareError, PolicyRefusal, Unreachable, WrongChunk
 from p2pshare.model.ids import DeviceId, ObjectId, PersonId, ShareId
 from p2pshare.model.objects import ObjectShape
 from p2pshare.model.ports import ChunkRun, MissingChunks, PeerIdentity, Sealed, StoredChunk
@@ -94,6 +94,7 @@ class FakeDesk:
 
     receipts_taken: list[bytes] = field(default_factory=list)
     letters_taken: list[bytes] = field(default_factory=list)
+    promised: dict[tuple[ObjectId, int], bytes] = field(default_factory=dict)  # digests of what was asked for
     kept: dict[tuple[ObjectId, int], bytes] = field(default_factory=dict)
     refusals: list[tuple[ShareId, ObjectId, str]] = field(default_factory=list)
     counted: int = 0
@@ -133,6 +134,7 @@ class FakeDesk:
             while fitting < len(first.numbers) and first.shape.lengths[first.numbers[fitting]] <= room:
                 room -= first.shape.lengths[first.numbers[fitting]]
                 fitting += 1
+            self.promised.update({(first.shape.id, n): first.shape.digest(n) for n in first.numbers[:fitting]})
             if fitting:
                 named.append(MissingChunks(first.share, first.shape, first.numbers[:fitting]))
             if fitting < len(first.numbers):
@@ -157,6 +159,8 @@ class FakeDesk:
 
     async def keep(self, share: ShareId, chunk: StoredChunk) -> None:
         assert (chunk.object_id, chunk.number) not in self.kept
+        if hashlib.sha256(chunk.data).digest() != self.promised[chunk.object_id, chunk.number]:
+            raise WrongChunk("its digest")
         self.kept[chunk.object_id, chunk.number] = bytes(chunk.data)
         self.progress.set()
 

@@ -6,6 +6,7 @@ does not stop a bomb: it is ignored as soon as the frame names a content size.)
 Rule 3: zstandard's objects belong to one thread each.
 """
 
+import os
 import threading
 from enum import IntEnum
 from typing import Final
@@ -39,6 +40,13 @@ class _Tools(threading.local):
 
 
 _TOOLS: Final = _Tools()
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads for linear algebra, which nobody does
+
+
+def preload() -> None:
+    """Load what the codecs need and start-up does without: worth a thread while something else is waited for."""
+    import numpy  # noqa: F401, ICN001
 
 
 def compress(plain: Buffer, codec: Codec) -> tuple[Codec, Buffer]:

@@ -5,6 +5,7 @@ import fcntl
 import os
 import signal
 import socket
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
@@ -32,14 +33,20 @@ class Died(ReaderDied):
 
 
 class ReadingWorker:
-    """A worker and what it still owes: reports on the sources sent last, in their order."""
+    """A worker and what it still owes: reports on the sources sent last, in their order. `end` it when done."""
 
     def __init__(self, child: Child, zygote: Zygote) -> None:
         self._child = child
         self._zygote = zygote
         self._loop = asyncio.get_running_loop()
         self._incoming = bytearray()
+        self._bodies: deque[bytes] = deque()  # messages that came and were not looked at yet
         self._owed = 1  # its Ready
+        self._heard = self._loop.time()  # when something last came, or was asked
+        self._awaited = asyncio.Event()  # all that is owed came, or nothing more will
+        self._silent = False
+        self._senseless = False
+        self._loop.add_reader(child.socket.fileno(), self._on_readable)
 
     @property
     def pid(self) -> int:
@@ -49,7 +56,7 @@ class ReadingWorker:
     @property
     def usable(self) -> bool:
         """Whether it owes nothing and lives, as far as is known."""
-        return self._owed == 0 and not self._child.ending.done()
+        return self._owed == 0 and not self._silent and not self._child.ending.done()
 
     async def ready(self) -> Ready:
         """Its first message; raises `Died`."""
@@ -60,6 +67,7 @@ class ReadingWorker:
     async def send(self, sources: Sequence[Source]) -> None:
         """Give it `sources` to read; raises `Died`."""
         self._owed = len(sources)
+        self._heard = self._loop.time()
         request = memoryview(messages.frame(Batch(tuple(messages.task_of(source) for source in sources))))
         try:
             with read_only(sources) as fds:
@@ -82,26 +90,56 @@ class ReadingWorker:
     def end(self) -> None:
         """End the process, whatever it does."""
         self._owed = -1
+        self._stop_listening()
         self._zygote.kill(self.pid)
         self._child.socket.close()
 
     async def _receive(self, kind: type[T], seconds: float) -> T:
+        """The next message; waits for all that it owes, for waking up for each would cost more than reading a file."""
+        while not self._bodies and not self._silent:
+            self._awaited.clear()
+            try:
+                async with asyncio.timeout_at(self._heard + seconds):
+                    await self._awaited.wait()
+            except TimeoutError:
+                if not self._bodies and self._loop.time() >= self._heard + seconds:
+                    self._zygote.kill(self.pid)
+                    raise Died("reading it took too long", to_blame=True) from None
         try:
-            async with asyncio.timeout(seconds):
-                while (body := messages.next_body(self._incoming)) is None:
-                    piece = await self._loop.sock_recv(self._child.socket, _RECEIVE)
-                    if not piece:
-                        raise await self._death()
-                    self._incoming += piece
-            return messages.opened(body, kind)
-        except TimeoutError:
-            self._zygote.kill(self.pid)
-            raise Died("reading it took too long", to_blame=True) from None
-        except OSError:
-            raise await self._death() from None
+            if self._bodies and len(self._bodies) <= self._owed:
+                return messages.opened(self._bodies.popleft(), kind)
         except (Malformed, TooLarge):
+            self._senseless = True
+        if self._senseless:
             self._zygote.kill(self.pid)
             raise Died("its reader gave a senseless answer", to_blame=True) from None
+        raise await self._death()
+
+    def _on_readable(self) -> None:
+        try:
+            piece = self._child.socket.recv(_RECEIVE)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        self._heard = self._loop.time()
+        self._incoming += piece
+        try:
+            while (body := messages.next_body(self._incoming)) is not None:
+                self._bodies.append(body)
+        except TooLarge:
+            self._senseless, piece = True, b""
+        if len(self._bodies) > max(self._owed, 0):  # nobody asked
+            self._senseless, piece = True, b""
+        if not piece:
+            self._stop_listening()
+        if self._silent or len(self._bodies) >= self._owed:
+            self._awaited.set()
+
+    def _stop_listening(self) -> None:
+        if not self._silent:
+            self._silent = True
+            self._loop.remove_reader(self._child.socket.fileno())
 
     async def _death(self) -> Died:
         self._zygote.kill(self.pid)  # in case it only closed its socket

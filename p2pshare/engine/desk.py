@@ -13,7 +13,7 @@ from typing import Final
 
 from p2pshare.engine.changes import Changes
 from p2pshare.engine.pace import Pace
-from p2pshare.errors import DamagedPack, LocalError, NotFound, PersonBlocked, PolicyRefusal, RemoteError
+from p2pshare.errors import DamagedPack, LocalError, NotFound, PersonBlocked, PolicyRefusal, RemoteError, WrongChunk
 from p2pshare.model.ids import Epoch, ObjectId, PackId, ShareId
 from p2pshare.model.ports import ChunkRun, MissingChunks, PeerIdentity, Sealed, StoredChunk
 from p2pshare.model.views import ShareState
@@ -21,7 +21,7 @@ from p2pshare.service import post
 from p2pshare.service.arrivals import Arrival, find_arrival
 from p2pshare.service.clock import Clock
 from p2pshare.service.letters_in import LettersIn
-from p2pshare.store import audit, feeds, people, scans, shares
+from p2pshare.store import audit, feeds, people, serving, shares
 from p2pshare.store.scans import ChunkPlace
 from p2pshare.store.shares import Direction, Share
 from p2pshare.store.vault import Vault
@@ -91,19 +91,12 @@ class VaultDesk:
 
     async def serve(self, share: ShareId, runs: Sequence[ChunkRun], room: int) -> Sequence[StoredChunk]:
         """See `Desk`."""
-        await self._check_served(share, runs)
-        places = await scans.places_of(self._vault.db, list(dict.fromkeys(run.object_id for run in runs)))
         wanted: list[ChunkPlace] = []
-        for run in runs:
-            of_object = {p.number: p for p in places.get(run.object_id, [])}
-            for number in range(run.first, run.first + run.count):
-                place = of_object.get(number)
-                if place is None:
-                    raise DamagedPack(f"chunk {number} of an object is missing")
-                if wanted and place.length > room:
-                    return await asyncio.to_thread(self._read, wanted)
-                wanted.append(place)
-                room -= place.length
+        for place in await self._served(share, runs):
+            if wanted and place.length > room:
+                break
+            wanted.append(place)
+            room -= place.length
         return await asyncio.to_thread(self._read, wanted)
 
     def _read(self, places: Sequence[ChunkPlace]) -> list[StoredChunk]:
@@ -119,19 +112,24 @@ class VaultDesk:
                 data[place.object_id, place.number] = span
         return [StoredChunk(p.object_id, p.number, Sealed(data[p.object_id, p.number])) for p in places]
 
-    async def _check_served(self, share_id: ShareId, runs: Sequence[ChunkRun]) -> None:
-        wanted = {run.object_id for run in runs}
-        terms = await shares.terms(self._vault.db, share_id, wanted)
-        if terms is None or terms.person != self._peer.person_id:
+    async def _served(self, share_id: ShareId, runs: Sequence[ChunkRun]) -> list[ChunkPlace]:
+        """Where the chunks of `runs` lie, if the share lets that person have them now."""
+        found = await serving.look_up(self._vault.db, share_id, runs)
+        if found is None or found[0].person != self._peer.person_id:
             raise NotFound("a share with that person")
+        terms, places = found
         if terms.blocked:
             raise PersonBlocked(share_id.hex())
         if terms.state not in _SERVED or (terms.expires is not None and terms.expires < self._now()):
             raise PolicyRefusal(f"the share is {terms.state.value}")
-        if terms.covered != len(wanted):
+        if not terms.covered:
             raise NotFound("that object in the share")
+        asked = [(run.object_id, run.first + n) for run in runs for n in range(run.count)]
+        if [(place.object_id, place.number) for place in places] != asked:
+            raise DamagedPack("a chunk is missing")
         if terms.state is ShareState.ACCEPTED:
             await self._begin_sending(share_id)
+        return places
 
     async def _begin_sending(self, share_id: ShareId) -> None:
         async with self._vault.db.transaction(self._term) as tx:
@@ -145,8 +143,7 @@ class VaultDesk:
 
     async def sent(self, share: ShareId, wire_bytes: int) -> None:
         """See `Desk`."""
-        async with self._vault.db.progress(self._term) as tx:
-            await shares.count(tx, share, Direction.OUT, done=None, wire=wire_bytes)
+        await shares.count_sent(self._vault.db, share, wire_bytes, self._term)
         await self._pace.spend(wire_bytes)
 
     # --- what comes in ---
@@ -204,8 +201,14 @@ class VaultDesk:
         arrival = self._arrivals.get(share)
         if arrival is None:
             return
-        with suppress(RemoteError, DamagedPack):  # refused: its state and the log say why
+        try:
             await arrival.keep(chunk)
+            if arrival.complete:
+                await self._changes.announce()  # the receipt need not wait until the database is looked at again
+        except WrongChunk:
+            raise  # whoever sent it broke the rules
+        except (RemoteError, DamagedPack):
+            pass  # refused: its state and the log say why
 
     async def refused(self, share: ShareId, object_id: ObjectId, why: str) -> None:
         """See `Desk`."""

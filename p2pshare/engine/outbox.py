@@ -153,11 +153,11 @@ class Outbox:
     async def _note(self, device: DeviceId, trouble: str | None, next_try: int | None) -> None:
         """Show what is wrong (None: as it was) and when the next try is; the vault may be busy, and then it is not."""
         with suppress(VaultBusy, DiskTrouble):
-            async with self._vault.db.progress(self._term) as tx:
-                await tx.execute(
-                    "UPDATE device SET trouble = coalesce(?, trouble), next_try = ? WHERE device = ?",
-                    (trouble, next_try, device),
-                )
+            await self._vault.db.progress(
+                "UPDATE device SET trouble = coalesce(?, trouble), next_try = ? WHERE device = ?",
+                (trouble, next_try, device),
+                self._term,
+            )
 
 
 def _trouble(address: str, error: P2PShareError) -> str:

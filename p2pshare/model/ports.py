@@ -85,9 +85,10 @@ class Desk(Protocol):
         """
 
     async def keep(self, share: ShareId, chunk: StoredChunk) -> None:
-        """Take a chunk whose digest was verified; it is durable only later, and then a receipt says so.
+        """Take a chunk that was asked for; it is durable only later, and then a receipt says so.
 
-        Waits while the disk is behind: the other side is then not read from.
+        Waits while the disk is behind: the other side is then not read from. Raises `WrongChunk`, once it finds out,
+        when this chunk or one before is not what its digest promised; nothing of such a chunk is ever durable.
         """
 
     async def refused(self, share: ShareId, object_id: ObjectId, why: str) -> None:

@@ -1,7 +1,7 @@
 """Arrivals: an accepted share on its way in, from its layout to its last durable chunk.
 
 Rule 1: first the layout and keyring, then, once both were opened and checked, the images.
-Rule 2: a chunk counts when its pack is closed and entered; a crash loses at most the open packs.
+Rule 2: a chunk counts when its pack was verified, written and entered; a crash loses at most the packs before that.
 Rule 3: only what this same person shares is taken as here already.
 Rule 4: an arrival that lost chunks, or whose share ended, does nothing more; the next one works out what is missing.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from p2pshare.errors import DamagedPack, Malformed, RemoteError, ShareCorrupt
+from p2pshare.errors import DamagedPack, Malformed, RemoteError, ShareCorrupt, WrongChunk
 from p2pshare.model.ids import ObjectId, PersonId, ShareId
 from p2pshare.model.letters import ShareLetter
 from p2pshare.model.limits import ARRIVALS_PACK_CLOSES_AT, MIB
@@ -23,16 +23,18 @@ from p2pshare.model.views import ShareState
 from p2pshare.service.clock import Clock
 from p2pshare.service.filing_packs import filed_chunks, filed_pack
 from p2pshare.service.layouts import BASE_MISSING, check_keys, check_resolved, read_keyring, read_layout
+from p2pshare.service.pack_queue import PackQueue, finished
 from p2pshare.service.sealing import read_object
 from p2pshare.store import audit, filing, scans, shares
 from p2pshare.store.db import Database, Transaction
 from p2pshare.store.locks import maintenance
-from p2pshare.store.packs import PackBuilder
+from p2pshare.store.packs import ClosedPack, PackBuilder, PackStore
 from p2pshare.store.shares import Direction, Share
 from p2pshare.store.vault import Vault
 
 _LIVE: Final = (ShareState.ACCEPTED, ShareState.SENDING, ShareState.DELIVERED)
-_PACKS_PER_SHARE: Final = 96
+_PACKS_PER_SHARE: Final = 128
+_PACKS_BEHIND: Final = 2
 _OPEN_PACKS: Final = 4  # scans arrive one after another; more are open only if a sender wants them to be
 
 
@@ -63,11 +65,11 @@ class Arrival:
         self._builders: dict[int, PackBuilder] = {}
         self._ends: dict[bytes, ObjectId] = {}
         self._unfinished: Counter[int] = Counter()  # by scan: objects with chunks that did not come yet
-        self._writing: asyncio.Task[None] | None = None
         self._stepping = asyncio.Lock()
         self._over = False
-        # A crash costs what open packs hold: of a small share, that is to be a small part too.
+        # A crash costs what is not durable: of a small share, that is to be a small part too.
         self._pack_size = min(ARRIVALS_PACK_CLOSES_AT, max(MIB, share.stored_bytes // _PACKS_PER_SHARE))
+        self._queue = PackQueue(self._write, _PACKS_BEHIND * self._pack_size)
 
     @property
     def complete(self) -> bool:
@@ -105,7 +107,11 @@ class Arrival:
         return found
 
     async def keep(self, chunk: StoredChunk) -> None:
-        """Take a chunk whose digest was verified; it becomes durable when its pack closes."""
+        """Take a chunk that was asked for; when its pack closes it is verified, and becomes durable.
+
+        Raises:
+            WrongChunk: this chunk, or one before, is not what its digest promised.
+        """
         expected = self._expected.get(chunk.object_id)
         if expected is None or chunk.number not in expected.waiting:
             return
@@ -135,13 +141,14 @@ class Arrival:
         return ObjectKind.LAYOUT if shape.id == self._letter.layout.shape.id else ObjectKind.KEYRING
 
     async def _close_pack(self, scan: int) -> None:
-        """Write a pack while the next one fills; whoever brings chunks waits for one pack, not for more."""
-        await self._written()
-        self._writing = asyncio.create_task(self._write([self._builders.pop(scan)]))
+        """Have a pack written while the next one fills."""
+        builder = self._builders[scan]
+        await self._queue.put(builder, builder.size)
+        del self._builders[scan]  # not before: what is still here when this is cancelled is written by `flush`
 
     async def flush(self) -> None:
         """Make everything that came durable, and go on to the next step if a step is complete."""
-        await self._written()
+        await self._queue.drain()
         async with self._stepping:
             builders, self._builders = self._builders, {}
             if builders:
@@ -155,19 +162,13 @@ class Arrival:
             if self.complete:
                 await self._delivered()
 
-    async def _written(self) -> None:
-        """Wait until the pack that is being written is durable; raises what went wrong with it."""
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            await writing
-
     async def _delivered(self) -> None:
         """Every chunk is durable: say so."""
         async with self._vault.db.transaction(self._term) as tx:
             current = await self._still_coming(tx)
             if current is None:
                 return
-            await shares.count(tx, self.share.share, Direction.IN, done=self.share.chunks_total, wire=0)
+            await shares.count_done(tx, self.share.share, Direction.IN, self.share.chunks_total)
             await shares.move(tx, current, ShareState.DELIVERED, "", self._now())
             await audit.enter(
                 tx, self._vault.identity.device, "share-delivered",
@@ -181,7 +182,7 @@ class Arrival:
         return current if current and current.state in live and current.layout == self.share.layout else None
 
     async def _write(self, builders: Sequence[PackBuilder]) -> None:
-        """Make packs durable. If that fails, or is cancelled, their chunks are lost, and this arrival is over."""
+        """Verify packs and make them durable. If that fails, their chunks are lost, and this arrival is over."""
         try:
             async with maintenance(self._vault.folder, exclusive=False):  # nobody erases the scan until it is entered
                 if self._over or await self._still_coming(self._vault.db) is None:
@@ -193,11 +194,10 @@ class Arrival:
             raise
 
     async def _write_and_enter(self, builders: Sequence[PackBuilder]) -> None:
-        packs, chunks = [], []
-        for builder in builders:
-            closed = await asyncio.to_thread(self._vault.packs.write, builder)
-            packs.append(filed_pack(closed, study_uid=None, share=self.share.share))
-            chunks += filed_chunks(closed, self._ends)
+        writing = [asyncio.to_thread(_write_verified, self._vault.packs, builder) for builder in builders]
+        written = await finished(writing)
+        packs = [filed_pack(each, study_uid=None, share=self.share.share) for each in written]
+        chunks = [chunk for each in written for chunk in filed_chunks(each, self._ends)]
         async with self._vault.db.transaction(self._term) as tx:
             await filing.enter_packs(tx, packs)
             await filing.enter_chunks(tx, chunks)
@@ -206,7 +206,7 @@ class Arrival:
             if current and current.state is ShareState.ACCEPTED:
                 await shares.move(tx, current, ShareState.SENDING, "", self._now())
             if self._begun:
-                await shares.count(tx, self.share.share, Direction.IN, done=self._done, wire=0)
+                await shares.count_done(tx, self.share.share, Direction.IN, self._done)
 
     @property
     def _own_ids(self) -> tuple[ObjectId, ObjectId]:
@@ -269,7 +269,7 @@ class Arrival:
         waiting = sum(len(e.waiting) for e in self._expected.values())
         self._done = self.share.chunks_total - waiting
         async with self._vault.db.transaction(self._term) as tx:
-            await shares.count(tx, self.share.share, Direction.IN, done=self._done, wire=0)
+            await shares.count_done(tx, self.share.share, Direction.IN, self._done)
 
     async def _base(self, layout: Layout, person: PersonId) -> dict[ObjectId, int]:
         if layout.base is None:
@@ -281,6 +281,13 @@ class Arrival:
         if len(await shares.complete_objects(self._vault.db, list(had))) != len(had):
             raise Malformed(BASE_MISSING)
         return had
+
+
+def _write_verified(packs: PackStore, builder: PackBuilder) -> ClosedPack:
+    """Write a pack if every chunk in it is what its digest says."""
+    if not builder.sound():
+        raise WrongChunk("its digest")
+    return packs.write(builder)
 
 
 async def refuse(vault: Vault, share: Share, why: str, now: int, term: int | None) -> None:

@@ -31,7 +31,10 @@ class SealedFile:
 
 
 def seal_files(files: Sequence[ReadFile]) -> list[SealedFile | Unreadable | MediumTrouble]:
-    """Seal small files whole, each under a key of its own; for each, in order, the result or what was wrong."""
+    """Seal small files whole, each under a key of its own; for each, in order, the result or what was wrong.
+
+    Each is closed when it was read.
+    """
     return [_sealed_or_why(file) for file in files]
 
 
@@ -81,6 +84,8 @@ def _sealed_or_why(file: ReadFile) -> SealedFile | Unreadable | MediumTrouble:
         return _seal(file.source, file.report, codec_of(file))
     except (Unreadable, MediumTrouble) as error:
         return error
+    finally:
+        sources.close(file.source)
 
 
 def _seal(source: Source, report: ReadReport, codec: Codec) -> SealedFile:

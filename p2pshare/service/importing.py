@@ -87,7 +87,7 @@ class Importer:
                 await self._store_all(line, paths)
         finally:
             counting.cancel()
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.shutdown(wait=False)  # what was handed to a thread is closed by it
         await self._finish()
         return self._report
 
@@ -146,7 +146,7 @@ class Importer:
                 for files in _job_lots(fresh):
                     while len(jobs) >= _JOBS:
                         await self._take_job(line, jobs.popleft())
-                    jobs.append(_Job(files, self._in_thread(seal_files, files)))
+                    jobs.append(self._job(files))
                 closer = [read for read in batch if read not in fresh]
                 while closer and jobs:
                     await self._take_job(line, jobs.popleft())
@@ -169,13 +169,17 @@ class Importer:
         self._this_run[uid] = {}
         return True
 
+    def _job(self, files: Sequence[ReadFile]) -> "_Job":
+        """Have a thread seal small files, and close them."""
+        self._open.difference_update(read.source for read in files)
+        return _Job(files, self._in_thread(seal_files, files))
+
     async def _take_job(self, line: PackLine, job: "_Job") -> None:
-        for read, sealed in zip(job.files, await job.sealing, strict=True):
+        for read, sealed in zip(job.files, await asyncio.shield(job.sealing), strict=True):
             if isinstance(sealed, SealedFile):
                 await self._add(line, read, sealed)
             else:
                 self._unreadable(read, sealed)
-            self._close(read)
 
     async def _store_one(self, line: PackLine, read: ReadFile, known: Known) -> None:
         """Store a file that is large, or has a UID that is known, unless its very bytes are here."""
@@ -188,7 +192,7 @@ class Importer:
             elif read.source.size > _SMALL:
                 await self._add(line, read, await self._seal_large(line, read))
             else:
-                await self._take_job(line, _Job([read], self._in_thread(seal_files, [read])))
+                await self._take_job(line, self._job([read]))
         except (Unreadable, MediumTrouble) as error:
             self._unreadable(read, error)
         self._close(read)

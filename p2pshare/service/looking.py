@@ -22,7 +22,7 @@ from p2pshare.store.db import Database
 from p2pshare.store.filing import FileMark
 from p2pshare.store.seen import unchanged
 
-_BATCH = 25  # descriptors that go to a worker at once
+_BATCH = 50  # files looked at together; half of them go to each of two workers
 _AHEAD = 3  # batches being looked at while one is being stored
 
 

@@ -2,7 +2,7 @@
 
 Rule 1: an object is filed only when every pack that holds its chunks is durable.
 Rule 2: packs of one study only; a pack closes when it is full, when its study has to make room, or at the end.
-Rule 3: one writer task does all disk writes; whoever adds waits while it is behind.
+Rule 3: whoever adds waits while too many packs are behind; those that wait are written and entered together.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from p2pshare.model.limits import CHUNK_SIZE, PACK_CLOSES_AT
 from p2pshare.model.pack import PackEnd, PackScope
 from p2pshare.service.clock import Clock
 from p2pshare.service.filing_packs import filed_pack
+from p2pshare.service.pack_queue import PackQueue, finished
 from p2pshare.store import filing, shares
 from p2pshare.store.db import Transaction
 from p2pshare.store.filing import FiledChunk, FiledInstance, FiledObject
@@ -26,8 +27,7 @@ from p2pshare.store.packs import ClosedPack, PackBuilder, Placement
 from p2pshare.store.vault import Vault
 
 _OPEN_STUDIES = 4
-_QUEUED_PACKS = 3
-_GROUP = 4  # packs entered in one transaction, at most
+_BEHIND = 3 * PACK_CLOSES_AT
 
 Done = Callable[[FiledInstance, FileOutcome], None]
 
@@ -51,25 +51,19 @@ class PackLine:
         self._done = done
         self._open: dict[str, _Open] = {}
         self._placed: dict[bytes, list[tuple[PackId, Placement]]] = {}  # of objects that are not complete
-        self._queue: asyncio.Queue[_Open | None] = asyncio.Queue(_QUEUED_PACKS)
-        self._writer: asyncio.Task[None] | None = None
+        self._queue = PackQueue(self._write, _BEHIND)
 
     async def __aenter__(self) -> Self:
-        self._writer = asyncio.create_task(self._write_all(), name="pack-writer")
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        writer = self._writer
-        if writer is None:
-            return
-        if kind is None:
-            for study_uid in list(self._open):
-                await self._close(study_uid)
-            await self._put(None)
-            await writer
-        else:
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
+        try:
+            if kind is None:
+                for study_uid in list(self._open):
+                    await self._close(study_uid)
+                await self._queue.drain()
+        finally:
+            await self._queue.abandon()
 
     async def add_chunk(self, study_uid: str, commitment: bytes, key: bytes, number: int, chunk: SealedChunk) -> None:
         """Add the next chunk of an object of a study."""
@@ -91,30 +85,13 @@ class PackLine:
         opened.finished.append((stored, instance))
 
     async def _close(self, study_uid: str) -> None:
-        await self._put(self._open.pop(study_uid))
+        opened = self._open.pop(study_uid)
+        await self._queue.put(opened, opened.builder.size)
 
-    async def _put(self, item: _Open | None) -> None:
-        """Queue an item, or raise what stopped the writer."""
-        writer = self._writer
-        put = asyncio.ensure_future(self._queue.put(item))
-        if writer is not None:
-            await asyncio.wait({put, writer}, return_when=asyncio.FIRST_COMPLETED)
-            if writer.done() and not put.done():
-                put.cancel()
-                writer.result()
-        await put
-
-    async def _write_all(self) -> None:
-        more = True
-        while more:
-            group = [await self._queue.get()]
-            while len(group) < _GROUP and not self._queue.empty():
-                group.append(self._queue.get_nowait())
-            more = None not in group
-            items = [item for item in group if item is not None]
-            async with maintenance(self._vault.folder, exclusive=False):
-                written = [await asyncio.to_thread(self._vault.packs.write, item.builder) for item in items]
-                await self._file(items, written)
+    async def _write(self, items: Sequence[_Open]) -> None:
+        async with maintenance(self._vault.folder, exclusive=False):
+            writing = [asyncio.to_thread(self._vault.packs.write, item.builder) for item in items]
+            await self._file(items, await finished(writing))
 
     async def _file(self, items: Sequence[_Open], written: Sequence[ClosedPack]) -> None:
         """Enter packs, and the objects that are complete with them, in one transaction."""

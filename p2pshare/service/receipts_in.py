@@ -94,7 +94,7 @@ async def _follow(
     if said is None or share.state not in _RANK:
         return
     done = min(max(arrival.chunks, 0), share.chunks_total)
-    await shares.count(tx, share.share, Direction.OUT, done=done, wire=0)
+    await shares.count_done(tx, share.share, Direction.OUT, done)
     if said is ShareState.REFUSED and share.state is ShareState.IMPORTED:
         return  # erased there since: what was proven stays proven
     if said is ShareState.REFUSED:

@@ -99,6 +99,9 @@ class VaultFolder:
             self.path.chmod(0o700)
             for folder in (self.packs, self.snapshots):
                 folder.mkdir(mode=0o700)
+            for first in range(256):  # now, and not when the first pack of each is waited for
+                (self.packs / f"{first:02x}").mkdir(mode=0o700)
+        sync_folder(self.packs)
         sync_folder(self.path)
         sync_folder(self.path.absolute().parent)
 

@@ -5,6 +5,7 @@ Rule 2: chunks may come in any order, of several objects in turn; each run of co
 Rule 3: nothing here is durable, and nothing was acknowledged.
 """
 
+import hashlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -36,7 +37,8 @@ class PackBuilder:
     def add(self, commitment: bytes, key: bytes | None, number: int, data: Piece, digest: bytes) -> bool:
         """Take stored chunk `number` of the object with `commitment`; False, and nothing done, if it is here already.
 
-        `data` is kept as it is, and must not change; `digest` is its SHA-256, computed or verified by the caller.
+        `data` is kept as it is, and must not change; `digest` is its SHA-256, computed by the caller, or promised by
+        somebody else: then nothing is to be written before `sound` has said so.
         """
         if (commitment, number) in self._held:
             return False
@@ -73,6 +75,14 @@ class PackBuilder:
     def full(self, limit: int) -> bool:
         """Whether it is time to close: `limit` stored bytes, or so many small objects that the index grows large."""
         return self._size >= limit or self._index_size >= PACK_INDEX_MAX // 2
+
+    def sound(self) -> bool:
+        """Whether every chunk here has the digest that it came with. Hashes all of them."""
+        return all(
+            hashlib.sha256(chunk).digest() == run.digests[place : place + 32]
+            for run in self._runs
+            for place, chunk in zip(range(0, len(run.digests), 32), run.chunks, strict=True)
+        )
 
     def index(self) -> PackIndex:
         """What the pack holds, as it is now."""

@@ -1,6 +1,6 @@
 """Shares in both directions: their states, totals, and which objects each covers."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -108,29 +108,6 @@ async def covered(db: Database | Transaction, share: ShareId, direction: Directi
     return {ObjectId(row[0]): int(row[1]) for row in rows}
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """On what terms a share of mine stands now. `covered`: how many of the objects asked about it covers."""
-
-    person: PersonId
-    state: ShareState
-    expires: int | None
-    blocked: bool
-    covered: int
-
-
-async def terms(db: Database, share: ShareId, objects: Collection[ObjectId]) -> Terms | None:
-    """The terms of a share that I made, in one look: this is asked for every piece that is served."""
-    row = await db.row(
-        "SELECT s.person, s.state, s.expires, p.person IS NULL OR p.blocked IS NOT NULL,"
-        " (SELECT count(*) FROM json_each(?) j CROSS JOIN share_object so ON so.object_id = unhex(j.value)"
-        "  WHERE so.share = s.share AND so.direction = 'out')"
-        " FROM share s LEFT JOIN person p ON p.person = s.person WHERE s.share = ? AND s.direction = 'out'",
-        (blobs(objects), share),
-    )
-    return Terms(PersonId(row[0]), ShareState(row[1]), row[2], bool(row[3]), int(row[4])) if row else None
-
-
 async def listed(db: Database | Transaction, direction: Direction) -> list[Share]:
     """All shares of one direction, the newest first."""
     query = f"SELECT {_COLUMNS} FROM share WHERE direction = ? ORDER BY created DESC, share"  # noqa: S608 - constant
@@ -218,12 +195,17 @@ async def move(
     return bool(moved)
 
 
-async def count(tx: Transaction, share: ShareId, direction: Direction, *, done: int | None, wire: int) -> None:
-    """Set the chunks done (if given; never backwards for one layout) and add to the bytes on the wire."""
+async def count_done(tx: Transaction, share: ShareId, direction: Direction, done: int) -> None:
+    """Set how many chunks are done; for one layout it never goes backwards."""
     await tx.execute(
-        "UPDATE share SET chunks_done = coalesce(?, chunks_done), wire_bytes = wire_bytes + ?"
-        " WHERE share = ? AND direction = ?",
-        (done, wire, share, direction.value),
+        "UPDATE share SET chunks_done = ? WHERE share = ? AND direction = ?", (done, share, direction.value)
+    )
+
+
+async def count_sent(db: Database, share: ShareId, wire_bytes: int, term: int | None) -> None:
+    """Add to the bytes that went out for a share of mine."""
+    await db.progress(
+        "UPDATE share SET wire_bytes = wire_bytes + ? WHERE share = ? AND direction = 'out'", (wire_bytes, share), term
     )
 
 

@@ -1,17 +1,17 @@
 """What I asked the other side for and do not have yet: the window, and the measure of every chunk that arrives.
 
-Rule 1: a chunk is taken only if it was asked for, has the promised length and digest, and did not come before.
+Rule 1: a chunk is taken only if it was asked for, has the promised length, and did not come before. That it has the
+        promised digest too is for whoever keeps it to see, many at a time, before anything of it is durable.
 Rule 2: never more stored bytes are open than the smaller of both sides' windows.
 Rule 3: Wants are answered in order, so a Refused closes what is left of its object in the oldest Want naming it.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from p2pshare.errors import LocalError, ProtocolViolation, WrongChunk
 from p2pshare.model import limits
-from p2pshare.model.ids import ChunkDigest, ObjectId, ShareId
+from p2pshare.model.ids import ObjectId, ShareId
 from p2pshare.model.objects import ObjectShape
 from p2pshare.model.ports import MissingChunks
 from p2pshare.sync.wire import Chunk, Refused, Run, Want
@@ -22,7 +22,6 @@ class _Wanted:
     share: ShareId
     want: int  # serial number of the Want that names it
     length: int
-    digest: ChunkDigest
 
 
 class Asked:
@@ -30,6 +29,7 @@ class Asked:
 
     def __init__(self, window: int) -> None:
         """Let at most `window` stored bytes be open."""
+        self.window = window  # the smaller of both sides'
         self._room = window
         self._wants = 0
         self._open: dict[ObjectId, dict[int, _Wanted]] = {}
@@ -41,6 +41,7 @@ class Asked:
 
     def narrow(self, by: int) -> None:
         """Take `by` stored bytes from the window for good: the other side's is smaller."""
+        self.window -= by
         self._room -= by
 
     def enter(self, missing: Sequence[MissingChunks]) -> list[Want]:
@@ -67,7 +68,7 @@ class Asked:
 
         Raises:
             ProtocolViolation: it was not asked for, or came before.
-            WrongChunk: its length or digest is not the promised one.
+            WrongChunk: its length is not the promised one.
         """
         numbers = self._open.get(chunk.object_id, {})
         wanted = numbers.get(chunk.number)
@@ -75,8 +76,6 @@ class Asked:
             raise ProtocolViolation("a chunk that was not asked for")
         if len(chunk.data) != wanted.length:
             raise WrongChunk("its length")
-        if hashlib.sha256(chunk.data).digest() != wanted.digest:
-            raise WrongChunk("its digest")
         self._close(chunk.object_id, numbers, [chunk.number])
         return wanted.share
 
@@ -96,7 +95,7 @@ class Asked:
             raise LocalError("a chunk was asked for twice")
         if length > self._room:
             raise LocalError("more was asked for than the window holds")
-        numbers[number] = _Wanted(share, self._wants, length, shape.digest(number))
+        numbers[number] = _Wanted(share, self._wants, length)
         self._room -= length
 
     def _close(self, object_id: ObjectId, numbers: dict[int, _Wanted], closing: Sequence[int]) -> None:

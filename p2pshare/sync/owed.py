@@ -40,17 +40,22 @@ class Owed:
             runs.setdefault(run.object_id, deque()).append(ChunkRun(run.object_id, run.first, run.count))
         self._wants.append(_OwedWant(want.share, deque(runs.values())))
 
-    def next(self, most: int) -> OwedRuns | None:
-        """The next chunks to serve, at most `most` of them, of one Want; None when nothing is owed."""
-        if not self._wants:
-            return None
-        runs: list[ChunkRun] = []
-        for run in (run for each in self._wants[0].objects for run in each):
-            runs.append(ChunkRun(run.object_id, run.first, min(run.count, most)))
-            most -= runs[-1].count
-            if not most:
-                break
-        return OwedRuns(self._wants[0].share, runs)
+    def next(self, most: int, beyond: int = 0) -> OwedRuns | None:
+        """At most `most` chunks to serve, of one Want, after the next `beyond`; None when nothing more is owed."""
+        for want in self._wants:
+            runs: list[ChunkRun] = []
+            for run in (run for each in want.objects for run in each):
+                passed = min(run.count, beyond)
+                beyond -= passed
+                taken = min(run.count - passed, most)
+                if taken:
+                    runs.append(ChunkRun(run.object_id, run.first + passed, taken))
+                    most -= taken
+                if not most:
+                    break
+            if runs:
+                return OwedRuns(want.share, runs)
+        return None
 
     def serve(self, chunk: Chunk) -> None:
         """Strike off `chunk`, which must be the next one owed."""

@@ -62,7 +62,7 @@ TABLE: Final[Mapping[State, Mapping[type[Frame], State]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A chunk that was asked for, with the promised length and digest."""
+    """A chunk that was asked for, with the promised length; its digest is checked by whoever keeps it."""
 
     share: ShareId
     chunk: StoredChunk
@@ -91,6 +91,11 @@ class Session:
         return self._asked.room if may_ask else 0
 
     @property
+    def worth_asking(self) -> bool:
+        """Whether half of the window is free, and a chunk of any size fits in."""
+        return self.room >= max(limits.STORED_CHUNK_MAX, self._asked.window // 2)
+
+    @property
     def full(self) -> bool:
         """Whether no further receipt or envelope may be sent: the session has to be begun anew."""
         return self._may_send == 0
@@ -99,9 +104,12 @@ class Session:
         """Whether the table lets me send a frame of that kind now."""
         return kind in TABLE[self.mine]
 
-    def owed(self, most: int) -> OwedRuns | None:
-        """The next chunks to serve, at most `most`, in the order they have to be sent; None when nothing is owed."""
-        return self._owed.next(most)
+    def owed(self, most: int, *, beyond: int = 0) -> OwedRuns | None:
+        """The next chunks to serve, at most `most`, in the order they have to be sent; None when nothing is owed.
+
+        `beyond` passes over that many, which are about to be sent.
+        """
+        return self._owed.next(most, beyond)
 
     def hello(self) -> Hello:
         """My Hello, entered as sent."""

@@ -2,7 +2,8 @@
 
 Rule 1: one TaskGroup owns the four tasks; the first to end, for whatever reason, ends them all.
 Rule 2: nothing grows with what the other side sends or does not read: letters and chunks are taken one at a time,
-    chunks are served in batches of about 1 MiB, and what is owed and asked is bounded by the session.
+    chunks are served in batches of 1.5 MiB, of which the next is read while one is sent, and what is owed and
+    asked is bounded by the session.
 Rule 3: checkpoint, then send: bytes are counted at the desk before they go out.
 Rule 4: a chunk is served only if the desk, asked again for every batch, lets that person have it.
 """
@@ -26,7 +27,8 @@ from p2pshare.errors import (
 )
 from p2pshare.model import limits
 from p2pshare.model.ids import ShareId
-from p2pshare.model.ports import Desk, Link, StoredChunk
+from p2pshare.model.ports import ChunkRun, Desk, Link, StoredChunk
+from p2pshare.sync.owed import OwedRuns
 from p2pshare.sync.session import Arrived, Event, Session
 from p2pshare.sync.wire import (
     STORED_CHUNK_MIN,
@@ -44,7 +46,8 @@ from p2pshare.sync.wire import (
     frame_length,
 )
 
-SERVE_BYTES: Final = limits.MIB  # what one question to the desk may bring into memory
+SERVE_BYTES: Final = 3 * limits.MIB // 2  # what one question to the desk may bring into memory
+_SERVE_CHUNKS: Final = SERVE_BYTES // STORED_CHUNK_MIN
 BYE_SECONDS: Final = 2.0  # how long a side that does not read may delay our leaving
 
 
@@ -183,11 +186,11 @@ class _Transfer:
         return news
 
     async def _want(self) -> NoReturn:
-        """Wants, whenever a chunk of any size fits in the window; then Done."""
+        """Wants, whenever half of the window is free: fewer and longer ones cost both sides less; then Done."""
         while True:
             await self._look.wait()
             self._look.clear()
-            while self._more and self._session.room >= limits.STORED_CHUNK_MAX:
+            while self._more and self._session.worth_asking:
                 self._more = False
                 missing = await self._desk.missing(self._session.room)
                 if missing:
@@ -197,24 +200,48 @@ class _Transfer:
                     await self._say(Done())
 
     async def _serve(self) -> NoReturn:
-        """Chunks, in the order they were asked for."""
-        singly = 0
-        while True:
-            owed = self._session.owed(1 if singly else SERVE_BYTES // STORED_CHUNK_MIN)
+        """Chunks, in the order they were asked for; the next are read while some are on their way."""
+        owed: OwedRuns | None = None
+        reading: asyncio.Task[Sequence[StoredChunk]] | None = None
+        try:
+            while True:
+                owed = owed or self._session.owed(_SERVE_CHUNKS)
+                if owed is None:
+                    self._asked.clear()
+                    await self._asked.wait()
+                    continue
+                share, runs = owed.share, owed.runs
+                try:
+                    chunks = await (reading or self._desk.serve(share, runs, SERVE_BYTES))
+                except (PolicyRefusal, NotFound, Damaged) as error:
+                    owed = reading = None
+                    await self._serve_singly(share, runs, error)
+                    continue
+                owed = self._session.owed(_SERVE_CHUNKS, beyond=len(chunks))
+                reading = None
+                if owed is not None:
+                    reading = asyncio.create_task(self._desk.serve(owed.share, owed.runs, SERVE_BYTES))
+                await self._send_chunks(share, chunks)
+        finally:
+            if reading is not None:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+
+    async def _serve_singly(self, share: ShareId, runs: Sequence[ChunkRun], error: P2PShareError) -> None:
+        """Of chunks that were not served together, serve what can be, and refuse the objects that it is about."""
+        if len(runs) == 1:
+            await self._say(Refused(share, runs[0].object_id, error.code))
+            return
+        for _ in runs:
+            owed = self._session.owed(1)
             if owed is None:
-                self._asked.clear()
-                await self._asked.wait()
-                continue
+                return
             try:
                 chunks = await self._desk.serve(owed.share, owed.runs, SERVE_BYTES)
-            except (PolicyRefusal, NotFound, Damaged) as error:
-                if not singly and len(owed.runs) > 1:
-                    singly = len(owed.runs)  # one by one, to learn which objects it is about
-                    continue
-                await self._say(Refused(owed.share, owed.runs[0].object_id, error.code))
+            except (PolicyRefusal, NotFound, Damaged) as again:
+                await self._say(Refused(owed.share, owed.runs[0].object_id, again.code))
             else:
                 await self._send_chunks(owed.share, chunks)
-            singly = max(0, singly - 1)
 
     async def _send_chunks(self, share: ShareId, chunks: Sequence[StoredChunk]) -> None:
         if not chunks:

@@ -68,7 +68,7 @@ async def test_receipts_that_only_count_chunks_come_once_a_second(
 
 async def count_chunks(person: Person, share: bytes, done: int) -> None:
     async with person.vault.db.transaction() as tx:
-        await shares.count(tx, share, Direction.IN, done=done, wire=0)  # type: ignore[arg-type]
+        await shares.count_done(tx, share, Direction.IN, done)  # type: ignore[arg-type]
 
 
 async def test_a_letter_is_handed_out_once(tmp_path: Path) -> None:

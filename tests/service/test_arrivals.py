@@ -30,10 +30,8 @@ def crash(meeting_: Meeting) -> None:
     """Let Dr Rao's side end without tidying up."""
 
     async def gone() -> None:
-        writing = [arrival._writing for arrival in meeting_.desks[1]._arrivals.values() if arrival._writing]
-        for task in writing:
-            task.cancel()
-        await asyncio.gather(*writing, return_exceptions=True)
+        for arrival in meeting_.desks[1]._arrivals.values():
+            await arrival._queue.abandon()
 
     meeting_.desks[1].closed = gone  # type: ignore[method-assign]
 

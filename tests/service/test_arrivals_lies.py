@@ -1,6 +1,8 @@
 """Arrivals whose sender lies: refused before an image is asked for, and nothing that is here is harmed."""
 
-from collections.abc import Callable
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,11 @@ import pytest
 from msgspec.structs import replace
 
 from p2pshare.crypto.stream import object_id
+from p2pshare.errors import WrongChunk
+from p2pshare.model.ids import ShareId
 from p2pshare.model.objects import Keyring, Layout, ObjectShape
 from p2pshare.model.packed import encode
+from p2pshare.model.ports import ChunkRun, Sealed, StoredChunk
 from p2pshare.model.views import ShareState
 from p2pshare.service import offers
 from p2pshare.store.shares import Direction
@@ -114,3 +119,47 @@ async def test_a_letter_whose_totals_lie_is_refused_before_any_image_is_asked_fo
         async with meeting(ana, rao) as met:
             await until(reaches(ana, share, ShareState.REFUSED))
         assert len(met.chunks_sent()) == 2
+
+
+def flipped(chunks: list[StoredChunk]) -> list[StoredChunk]:
+    first, *others = chunks
+    data = bytearray(first.data)
+    data[-1] ^= 1
+    return [replace_data(first, bytes(data)), *others]
+
+
+def swapped(chunks: list[StoredChunk]) -> list[StoredChunk]:
+    return [replace_data(each, other.data) for each, other in zip(chunks, reversed(chunks), strict=True)]
+
+
+def replace_data(chunk: StoredChunk, data: bytes | memoryview) -> StoredChunk:
+    return StoredChunk(chunk.object_id, chunk.number, Sealed(bytes(data)))
+
+
+@pytest.mark.parametrize("lie", [flipped, swapped])
+@pytest.mark.parametrize("images", [2, 60])  # found out at the end, or while others still come
+async def test_whoever_sends_other_bytes_than_promised_is_left_and_none_of_them_becomes_durable(
+    tmp_path: Path, lie: Callable[[list[StoredChunk]], list[StoredChunk]], images: int
+) -> None:
+    async with two_people(tmp_path) as (ana, rao):
+        make_study(tmp_path / "in", images, 128, 128)  # all stored lengths are alike
+        await ana.imports(tmp_path / "in")
+        share = await accepted(ana, rao)
+        async with meeting(ana, rao) as met:
+            serve, own = met.desks[0].serve, set[bytes]()
+
+            async def lies(share_id: ShareId, runs: Sequence[ChunkRun], room: int) -> Sequence[StoredChunk]:
+                chunks = list(await serve(share_id, runs, room))
+                own.update(chunk.object_id for chunk in chunks[:2] if len(own) < 2)
+                return chunks if chunks[0].object_id in own else lie(chunks)
+
+            met.desks[0].serve = lies  # type: ignore[method-assign]
+            ended = await asyncio.wait_for(met.sessions[1], 10)
+        assert isinstance(ended.error, WrongChunk)
+        query = "SELECT c.digest, p.pack_id, c.offset, c.length FROM chunk c JOIN pack p USING (pack)"
+        rows = await rao.vault.db.rows(query)
+        for digest, pack_id, offset, length in rows:
+            assert hashlib.sha256(rao.vault.packs.read(pack_id, offset, length)).digest() == digest
+        assert await rao.check() == []
+        async with meeting(ana, rao):  # an honest sender is taken up where that one was left
+            await until(reaches(ana, share, ShareState.DELIVERED))

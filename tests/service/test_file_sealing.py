@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from p2pshare.dicom import media, sources
 from p2pshare.dicom.parse import read_report
 from p2pshare.errors import Truncated, Unreadable
@@ -22,8 +24,6 @@ def read(*paths: Path) -> Iterator[list[ReadFile]]:
         source = candidate.open()
         files.append(ReadFile(candidate, None, source, read_report(source)))
     yield files
-    for file in files:
-        sources.close(file.source)
 
 
 def test_files_are_sealed_in_order_each_under_its_own_key(tmp_path: Path) -> None:
@@ -35,6 +35,9 @@ def test_files_are_sealed_in_order_each_under_its_own_key(tmp_path: Path) -> Non
         hashlib.sha256(path.read_bytes()).digest() for path in paths
     ]
     assert len({each.key for each in sealed}) == 3  # type: ignore[union-attr]
+    for file in files:
+        with pytest.raises(OSError, match="descriptor"):
+            sources.close(file.source)
 
 
 def test_a_file_that_changed_or_was_cut_is_refused_and_the_others_are_sealed(tmp_path: Path) -> None:
@@ -56,4 +59,5 @@ def test_what_was_hashed_is_the_whole_file_piece_by_piece(tmp_path: Path) -> Non
         assert [len(piece) for piece in pieces[:-1]] == [CHUNK_SIZE] * (len(pieces) - 1)
         whole = hashlib.sha256(path.read_bytes()).digest()
         assert hashing.finish() == whole == hash_file(file.source)
+        sources.close(file.source)
         assert codec_of(file).name == "PLANES"

@@ -104,7 +104,6 @@ def test_a_file_that_cannot_be_read_is_disk_trouble(folder: VaultFolder) -> None
 def test_left_over_temporary_files_are_swept_and_nothing_else(folder: VaultFolder) -> None:
     folder.write_header(b"header")
     shelf = folder.packs / "ab"
-    shelf.mkdir()
     temps = [shelf / "x.p2pk.1.tmp", folder.snapshots / "y.p2pk.2.tmp"]
     writing = folder.path / "keys.p2ps.0.tmp"  # by somebody who holds no lock that keeps us away
     kept = [folder.header, writing, shelf / "x.p2pk", folder.snapshots / "y.p2pk", folder.path / "tmp"]

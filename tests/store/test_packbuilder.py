@@ -94,3 +94,12 @@ def test_it_is_full_before_the_index_of_many_small_objects_grows_too_long(builde
         number += 1
     assert 1000 < number < PACK_CLOSES_AT // 529
     assert PACK_INDEX_MAX // 4 < len(encode(builder.index())) <= PACK_INDEX_MAX // 2
+
+
+def test_it_tells_when_a_chunk_is_not_what_its_digest_promised(builder: PackBuilder) -> None:
+    one, other = os.urandom(600), os.urandom(600)
+    builder.add(b"c" * 32, KEY, 0, one, hashlib.sha256(one).digest())
+    builder.add(b"c" * 32, KEY, 1, other, hashlib.sha256(other).digest())
+    assert builder.sound()
+    builder.add(b"d" * 32, KEY, 0, other, hashlib.sha256(one).digest())
+    assert not builder.sound()

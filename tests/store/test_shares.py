@@ -80,23 +80,6 @@ async def test_a_share_covers_what_it_was_last_said_to_cover(tmp_path: Path) -> 
             await shares.cover(tx, SHARE, Direction.OUT, [(one, 0), (two, -1)])
             await shares.cover(tx, SHARE, Direction.OUT, [(two, 1), (three, 0)])
         assert await shares.covered(ana.vault.db, SHARE, Direction.OUT) == {two: 1, three: 0}
-        for asked, covered in (({two}, 1), ({two, three}, 2), ({one}, 0), ({one, two}, 1)):
-            terms = await shares.terms(ana.vault.db, SHARE, asked)
-            assert terms is not None
-            assert terms.covered == covered
-
-
-async def test_the_terms_of_a_share_say_whose_it_is_and_whether_it_may_be_served(tmp_path: Path) -> None:
-    async with two_people(tmp_path) as (ana, rao):
-        assert await shares.terms(ana.vault.db, SHARE, []) is None
-        await entered(ana, rao, a_letter())
-        terms = await shares.terms(ana.vault.db, SHARE, [])
-        assert terms is not None
-        assert (terms.person, terms.state, terms.blocked) == (rao.peer.person_id, ShareState.QUEUED, False)
-        await ana.people.block("rao")
-        blocked = await shares.terms(ana.vault.db, SHARE, [])
-        assert blocked is not None
-        assert blocked.blocked
 
 
 async def test_a_receipt_once_kept_stays_when_the_share_moves_on(tmp_path: Path) -> None:
@@ -118,8 +101,9 @@ async def test_bytes_on_the_wire_add_up_and_chunks_done_are_set(tmp_path: Path) 
     async with two_people(tmp_path) as (ana, rao):
         await entered(ana, rao, a_letter())
         async with ana.vault.db.transaction() as tx:
-            await shares.count(tx, SHARE, Direction.OUT, done=2, wire=10)
-            await shares.count(tx, SHARE, Direction.OUT, done=None, wire=5)
+            await shares.count_done(tx, SHARE, Direction.OUT, 2)
+        for wire_bytes in (10, 5):
+            await shares.count_sent(ana.vault.db, SHARE, wire_bytes, None)
         share = await ana.share(SHARE, Direction.OUT)
         assert (share.chunks_done, share.wire_bytes) == (2, 15)
 

@@ -107,3 +107,17 @@ def test_what_was_answered_makes_room() -> None:
     owing.enter(Want(SHARE, (Run(A, 0, 4),)))
     with pytest.raises(ProtocolViolation):
         owing.enter(Want(SHARE, (Run(B, 0, 1),)))
+
+
+def test_what_is_about_to_be_sent_is_passed_over() -> None:
+    owing = owed(Want(SHARE, (Run(A, 0, 3), Run(B, 0, 2))), Want(OTHER_SHARE, (Run(A, 7, 1),)))
+    for beyond, share, runs in (
+        (2, SHARE, [ChunkRun(A, 2, 1), ChunkRun(B, 0, 1)]),
+        (3, SHARE, [ChunkRun(B, 0, 2)]),
+        (4, SHARE, [ChunkRun(B, 1, 1)]),
+        (5, OTHER_SHARE, [ChunkRun(A, 7, 1)]),
+    ):
+        found = owing.next(2, beyond)
+        assert found is not None
+        assert (found.share, found.runs) == (share, runs)
+    assert owing.next(2, 6) is None

@@ -157,7 +157,6 @@ def test_a_chunk_arrives_with_its_share() -> None:
         pytest.param(Chunk(ShareId(b"o" * 32), 0, CHUNK.data), ProtocolViolation, id="another object"),  # type: ignore[arg-type]
         pytest.param(Chunk(OBJECT, 1, CHUNK.data), WrongChunk, id="another chunk of it"),
         pytest.param(Chunk(OBJECT, 0, Sealed(SCAN.chunks[0] + b"\0")), WrongChunk, id="longer"),
-        pytest.param(Chunk(OBJECT, 0, Sealed(bytes(600))), WrongChunk, id="other bytes"),
     ],
 )
 def test_a_chunk_that_was_not_promised_ends_the_session(chunk: Chunk, error: type[Exception]) -> None:
@@ -256,3 +255,14 @@ def test_one_side_cannot_use_up_what_belongs_to_the_other() -> None:
             side.send(chunk)
             assert isinstance(back.receive(chunk), Arrived)
     assert one.room == other.room == limits.WINDOW
+
+
+def test_more_is_worth_asking_for_when_half_of_the_smaller_window_is_free() -> None:
+    session = heard(State.OPEN)
+    assert not session.worth_asking or session.room >= limits.STORED_CHUNK_MAX
+    narrow = Session()
+    narrow.hello()
+    narrow.receive(Hello(1, limits.STORED_CHUNK_MAX))
+    narrow.send(ReceiptFrame(Sealed(b"r")))
+    assert narrow.room == limits.STORED_CHUNK_MAX
+    assert narrow.worth_asking

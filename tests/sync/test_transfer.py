@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Sequence
 
 from p2pshare.errors import (
@@ -7,7 +8,7 @@ from p2pshare.errors import (
 )
 from p2pshare.model import limits
 from p2pshare.model.ids import ShareId
-from p2pshare.model.ports import MissingChunks, Sealed
+from p2pshare.model.ports import ChunkRun, MissingChunks, Sealed, StoredChunk
 from p2pshare.sync.transfer import SERVE_BYTES, EndReason
 from p2pshare.sync.wire import (
     CHUNK_HEAD,
@@ -17,6 +18,7 @@ from p2pshare.sync.wire import (
     EnvelopeFrame,
     Hello,
     ReceiptFrame,
+    Refused,
     Run,
     Want,
 )
@@ -68,7 +70,7 @@ async def test_all_chunks_arrive_both_ways_at_once_and_are_counted() -> None:
     assert all(one.kept[each.shape.id, n] == c for each in there_objects for n, c in enumerate(each.chunks))
     assert all(other.kept[each.shape.id, n] == c for each in here_objects for n, c in enumerate(each.chunks))
     assert one.counted == sum(len(c) + CHUNK_HEAD.size for each in here_objects for c in each.chunks)
-    assert max(one.served) <= limits.STORED_CHUNK_MAX
+    assert max(one.served) <= SERVE_BYTES
     assert max(other.served) <= SERVE_BYTES
     await here.leave()
     await there.ended()
@@ -205,3 +207,43 @@ async def test_a_desk_may_end_the_session_over_a_letter() -> None:
     here, there = two_nodes(one, other)
     assert (await there.ended()).reason is EndReason.VIOLATION
     assert (await here.ended()).why == "protocol-violation"
+
+
+async def test_the_next_chunks_are_read_while_some_are_being_sent() -> None:
+    scan = fake_object("scan", [limits.STORED_CHUNK_MAX] * 3)
+    desk = FakeDesk()
+    desk.hold(SHARE, scan)
+    puppet = Puppet(desk)
+    order: list[str] = []
+    send, serve = puppet.node.link.send, desk.serve
+
+    async def watched_send(frame: Sequence[bytes | memoryview]) -> None:
+        if frame[0][0] == 5:
+            await asyncio.sleep(0.02)
+            order.append("sent")
+        await send(frame)
+
+    async def watched_serve(share: ShareId, runs: Sequence[ChunkRun], room: int) -> Sequence[StoredChunk]:
+        order.append(f"read {runs[0].first}")
+        return await serve(share, runs, room)
+
+    puppet.node.link.send = watched_send  # type: ignore[method-assign]
+    desk.serve = watched_serve  # type: ignore[method-assign]
+    await puppet.say(HELLO, RECEIPT, Want(SHARE, (Run(scan.shape.id, 0, 2),)))
+    await puppet.hear(Hello, ReceiptFrame, Done, Chunk, Chunk)
+    assert order == ["read 0", "read 1", "sent", "sent"]
+    await puppet.node.leave()
+
+
+async def test_a_refusal_found_while_others_are_sent_follows_them() -> None:
+    first, second = fake_object("first", [limits.STORED_CHUNK_MAX]), fake_object("second", [limits.STORED_CHUNK_MAX])
+    desk = FakeDesk()
+    desk.hold(SHARE, first, second)
+    desk.unreadable[second.shape.id] = DamagedPack("gone")
+    puppet = Puppet(desk)
+    await puppet.say(HELLO, RECEIPT, Want(SHARE, (Run(first.shape.id, 0, 1), Run(second.shape.id, 0, 1))))
+    *_, sent, refused = await puppet.hear(Hello, ReceiptFrame, Done, Chunk, Refused)
+    assert isinstance(sent, Chunk)
+    assert isinstance(refused, Refused)
+    assert (sent.object_id, refused.object) == (first.shape.id, second.shape.id)
+    await puppet.node.leave()

@@ -113,9 +113,13 @@ class Connection:
 
     async def begin(self) -> None:
         """Begin a write transaction, waiting up to `BUSY_SECONDS` for those of other processes."""
+        await self.run_alone("BEGIN IMMEDIATE")
+
+    async def run_alone(self, sql: str, params: Sequence[Value] = ()) -> int:
+        """Run one statement that needs the right to write, waiting for it as `begin` does."""
         self._patience.renew()
         try:
-            await self.run("BEGIN IMMEDIATE")
+            return await self.run(sql, params)
         except asyncio.CancelledError:
             self._patience.give_up()
             raise

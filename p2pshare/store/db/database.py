@@ -1,4 +1,4 @@
-"""The encrypted database of a vault: one connection that reads and one that writes, for every task of the process.
+"""The encrypted database of a vault: connections that read, write and count, for every task of the process.
 
 Rule 1: a query fetches all its rows at once, so that no read transaction outlives it: that would freeze
         `data_version` and keep the WAL from being truncated.
@@ -14,8 +14,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
-from p2pshare.errors import AlreadyExists, DamagedDatabase, DiskTrouble, LocalError, Unsupported, VaultBusy
+from p2pshare.errors import AlreadyExists, DamagedDatabase, DiskTrouble, EngineTaken, LocalError, Unsupported, VaultBusy
 from p2pshare.store.db.connection import Connection, Row, Value, key_literal, to_the_end
+from p2pshare.store.db.counting import Counting
 from p2pshare.store.db.transaction import Transaction, written
 from p2pshare.store.diskio import disk_trouble, sync_folder
 
@@ -34,6 +35,7 @@ class Database:
         self._reader: Connection | None = None
         self._writer: Connection | None = None
         self._connected = asyncio.Event()
+        self._counting = Counting(self._open_counter)
         self._turn = asyncio.Lock()
         self._holder: asyncio.Task[Any] | None = None
 
@@ -105,16 +107,25 @@ class Database:
         async with self._alone() as writer, written(writer, term) as transaction:
             yield transaction
 
-    @asynccontextmanager
-    async def progress(self, term: int | None = None) -> AsyncIterator[Transaction]:
-        """As `transaction`, without waiting for the disk: it survives the process, not a power cut. For counters."""
-        async with self._alone() as writer:
-            try:
-                await writer.fetch("PRAGMA synchronous = NORMAL")  # has no effect inside a transaction
-                async with written(writer, term) as transaction:
-                    yield transaction
-            finally:
-                await to_the_end(writer.fetch("PRAGMA synchronous = FULL"))
+    async def progress(self, sql: str, params: Sequence[Value], term: int | None = None) -> None:
+        """Run one UPDATE that ends in a WHERE, without waiting for the disk: it survives the process, not a power cut.
+
+        For counters. Not inside a transaction of the same task, which it would wait for. Raises as `transaction`.
+        """
+        self._refuse_nesting()
+        guard = "" if term is None else " AND EXISTS (SELECT 1 FROM engine WHERE term = ?)"
+        async with self._counting.connection() as counter:
+            changed = await counter.run_alone(sql + guard, [*params, *([] if term is None else [term])])
+        if not changed and term is not None and await self.row("SELECT 1 FROM engine WHERE term = ?", (term,)) is None:
+            raise EngineTaken
+
+    async def rows_while_counting(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+        """As `rows`, for a query that alternates with `progress`, whose writes cost every other connection its cache.
+
+        Raises as `rows`, and `DiskTrouble` when the vault is on a read-only disk.
+        """
+        async with self._counting.connection() as counter:
+            return await counter.fetch(sql, params)
 
     async def integrity(self) -> list[str]:
         """Everything that is wrong with the database, in words; empty if nothing is.
@@ -152,7 +163,7 @@ class Database:
             VaultBusy: another process has the database open.
             DiskTrouble: the disk refused.
         """
-        async with self._alone():
+        async with self._alone(), self._counting.paused():
             await to_the_end(self._rekey(new_key))
 
     async def __aenter__(self) -> Self:
@@ -164,7 +175,7 @@ class Database:
     async def close(self) -> None:
         """Close; the last process to do so leaves no WAL behind. A second time does nothing."""
         self._refuse_nesting()
-        async with self._turn:
+        async with self._turn, self._counting.paused():
             await to_the_end(self._disconnect())
 
     @asynccontextmanager
@@ -217,6 +228,12 @@ class Database:
 
     async def _open_writer(self) -> Connection:
         return await Connection.open(self.path, "mode=rw", self._key, "journal_mode = WAL")
+
+    async def _open_counter(self) -> Connection:
+        if self.read_only:
+            raise DiskTrouble("the vault is on a read-only disk")
+        _there(self._writer)
+        return await Connection.open(self.path, "mode=rw", self._key, "synchronous = NORMAL")
 
     async def _open_reader(self) -> Connection:
         if not self.read_only:

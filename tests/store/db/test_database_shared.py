@@ -105,9 +105,10 @@ async def test_what_was_committed_survives_a_killed_process_and_what_was_not_doe
     other = other_process(
         path,
         """
-        block = db.transaction if sys.argv[1] == "transaction" else db.progress
-        async with block() as tx:
-            await tx.insert("INSERT INTO word (word) VALUES ('kept')")
+        async with db.transaction() as tx:
+            await tx.insert(f"INSERT INTO word (word) VALUES ('{'kept' if sys.argv[1] == 'transaction' else 'new'}')")
+        if sys.argv[1] == "progress":
+            await db.progress("UPDATE word SET word = 'kept' WHERE word = ?", ("new",))
         async with db.transaction() as tx:
             await tx.insert("INSERT INTO word (word) VALUES ('lost')")
             os.kill(os.getpid(), signal.SIGKILL)

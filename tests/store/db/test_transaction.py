@@ -123,13 +123,11 @@ async def test_a_block_that_is_over_takes_nothing_more(db: Database) -> None:
         await kept.execute("DELETE FROM word")
 
 
-@pytest.mark.parametrize("kind", ["transaction", "progress"])
-async def test_an_engine_write_needs_the_term_of_now(db: Database, kind: str) -> None:
-    block = db.transaction if kind == "transaction" else db.progress
-    async with block(7) as tx:
+async def test_an_engine_write_needs_the_term_of_now(db: Database) -> None:
+    async with db.transaction(7) as tx:
         await tx.insert("INSERT INTO word (word) VALUES ('mine')")
     with pytest.raises(EngineTaken):
-        async with block(6) as tx:
+        async with db.transaction(6) as tx:
             await tx.insert("INSERT INTO word (word) VALUES ('late')")
     assert await words(db) == ["mine"]
 
@@ -149,17 +147,3 @@ async def test_when_the_disk_is_full_nothing_of_the_block_is_kept_even_if_it_goe
     async with db.transaction() as tx:
         await tx.insert("INSERT INTO word (word) VALUES ('small')")
     assert await words(db) == ["small"]
-
-
-async def test_progress_does_not_wait_for_the_disk_and_the_next_write_does(db: Database) -> None:
-    async with db.progress() as tx:
-        await tx.insert("INSERT INTO word (word) VALUES ('counter')")
-        assert await tx.row("PRAGMA synchronous") == (1,)
-    async with db.transaction() as tx:
-        assert await tx.row("PRAGMA synchronous") == (2,)
-    with pytest.raises(LookupError):
-        async with db.progress():
-            raise LookupError
-    async with db.transaction() as tx:
-        assert await tx.row("PRAGMA synchronous") == (2,)
-    assert await words(db) == ["counter"]
