@@ -19,6 +19,7 @@ from p2pshare.model.ids import DeviceId, PersonId
 
 PUBLIC_SIZE: Final = 32
 SIGNATURE_SIZE: Final = 64
+CERTIFICATE_SIZE: Final = 2 * SIGNATURE_SIZE
 SEED_SIZE: Final = 32
 KNOCK_KEY_SIZE: Final = 32
 
@@ -84,16 +85,24 @@ def fingerprint(id_bytes: bytes) -> str:
     return id_bytes.hex()
 
 
-def certify(person: SigningKey, device_public: bytes, when: int) -> bytes:
-    """The person's certificate that the device is theirs, since `when` (seconds since 1970)."""
-    return person.sign("sig/device", person.public + device_public + u64(when))
+def certify(person: SigningKey, device: SigningKey, when: int) -> bytes:
+    """The certificate that the device is the person's since `when` (seconds since 1970).
+
+    Both sign: a person cannot claim somebody else's device, nor a device a person.
+    """
+    fields = person.public + device.public + u64(when)
+    return person.sign("sig/device", fields) + device.sign("sig/owner", fields)
 
 
 def check_certificate(person_public: bytes, device_public: bytes, when: int, certificate: bytes) -> None:
     """Raise `Forged` unless `certificate` is what `certify` gives."""
     _check_public(person_public)
     _check_public(device_public)
-    verify(person_public, "sig/device", person_public + device_public + u64(when), certificate)
+    if len(certificate) != CERTIFICATE_SIZE:
+        raise Forged("a certificate of a wrong length")
+    fields = person_public + device_public + u64(when)
+    verify(person_public, "sig/device", fields, certificate[:SIGNATURE_SIZE])
+    verify(device_public, "sig/owner", fields, certificate[SIGNATURE_SIZE:])
 
 
 def new_prekey(device: SigningKey, number: int, now: int) -> tuple[Prekey, bytes]:

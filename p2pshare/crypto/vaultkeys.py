@@ -12,7 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from p2pshare.crypto.aead import TAG_SIZE, open_once, seal_once
-from p2pshare.crypto.keys import KNOCK_KEY_SIZE, SEED_SIZE, SIGNATURE_SIZE
+from p2pshare.crypto.keys import CERTIFICATE_SIZE, KNOCK_KEY_SIZE, SEED_SIZE
 from p2pshare.crypto.labels import KEY_SIZE, kdf, mac, same, u32, u64
 from p2pshare.crypto.prelude import PRELUDE_SIZE, check_prelude, prelude
 from p2pshare.crypto.slots import (
@@ -228,7 +228,7 @@ def open_secrets(keys: VaultKeys, data: bytes, *, older: bool = False) -> VaultS
         raise DamagedVault(error.what) from None
     lengths = {len(content.person_seed), len(content.device_seed)} == {SEED_SIZE}
     knocks = all(len(key) == KNOCK_KEY_SIZE for key in content.knock_keys)
-    if not (lengths and knocks and len(content.certificate) == SIGNATURE_SIZE):
+    if not (lengths and knocks and len(content.certificate) == CERTIFICATE_SIZE):
         raise DamagedVault("the keys file has keys of a wrong length")
     return content
 

@@ -1,14 +1,14 @@
 """Cards: the public half of a person, signed by the person key (docs/format.md §7)."""
 
 from p2pshare.model.ids import DeviceId, PersonId
-from p2pshare.model.packed import Packed
+from p2pshare.model.packed import Packed, Whole
 
 
 class Prekey(Packed, frozen=True):
     """A numbered X-Wing public key, signed by the device that holds its secret."""
 
-    number: int
-    created: int
+    number: Whole
+    created: Whole
     public: bytes
     signature: bytes
 
@@ -17,7 +17,7 @@ class DeviceEntry(Packed, frozen=True):
     """One device of a person: its Ed25519 key, the person's certificate for it, and how to reach it."""
 
     device: bytes
-    certified: int
+    certified: Whole
     certificate: bytes
     prekey: Prekey
     knock: bytes
@@ -29,8 +29,8 @@ class Card(Packed, frozen=True):
 
     name: str
     person: bytes
-    number: int
-    created: int
+    number: Whole
+    created: Whole
     devices: tuple[DeviceEntry, ...]
     mailbox: str | None  # introduction mailbox at a relay
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from p2pshare.model.card import Prekey
 from p2pshare.model.objects import ObjectRef
-from p2pshare.model.packed import Packed
+from p2pshare.model.packed import Packed, Whole
 
 
 class ScanSummary(Packed, frozen=True):
@@ -20,8 +20,8 @@ class ScanSummary(Packed, frozen=True):
     date: str
     description: str
     modalities: str
-    instances: int
-    bytes: int
+    instances: Whole
+    bytes: Whole
 
 
 class ShareLetter(Packed, frozen=True, tag="share", tag_field="t"):
@@ -30,12 +30,12 @@ class ShareLetter(Packed, frozen=True, tag="share", tag_field="t"):
     share: bytes
     scans: tuple[ScanSummary, ...]
     question: str
-    expires: int | None
+    expires: Whole | None
     layout: ObjectRef
     keyring: ObjectRef
-    objects: int
-    chunks: int
-    stored_bytes: int
+    objects: Whole
+    chunks: Whole
+    stored_bytes: Whole
 
 
 class AnswerLetter(Packed, frozen=True, tag="answer", tag_field="t"):
@@ -67,7 +67,7 @@ class Letter(Packed, frozen=True, tag="letter", tag_field="t"):
     sender: bytes
     recipient: bytes
     epoch: bytes
-    number: int
+    number: Whole
     previous: bytes
     body: bytes
     prekey: Prekey | None
@@ -78,7 +78,7 @@ class FeedHead(Packed, frozen=True):
     """The last letter of a feed that is durable at the recipient."""
 
     epoch: bytes
-    number: int
+    number: Whole
     hash: bytes
 
 
@@ -86,7 +86,7 @@ class RefusedLetter(Packed, frozen=True):
     """A letter that was authentic but not understood or not acceptable; it still counts as arrived."""
 
     epoch: bytes
-    number: int
+    number: Whole
     why: str
 
 
@@ -106,7 +106,7 @@ class ShareArrival(Packed, frozen=True):
     share: bytes
     layout: bytes
     state: ArrivalState
-    chunks: int
+    chunks: Whole
     why: str
 
 
@@ -115,8 +115,8 @@ class ReceiptBody(Packed, frozen=True):
 
     sender: bytes
     recipient: bytes
-    counter: int
-    time: int
+    counter: Whole
+    time: Whole
     feeds: tuple[FeedHead, ...]
     refused: tuple[RefusedLetter, ...]
     shares: tuple[ShareArrival, ...]

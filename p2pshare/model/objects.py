@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from p2pshare.model.ids import ChunkDigest, ObjectId, Uid
 from p2pshare.model.limits import CHUNK_SIZE
-from p2pshare.model.packed import Packed
+from p2pshare.model.packed import Packed, Whole
 
 
 class ObjectKind(StrEnum):
@@ -30,8 +30,8 @@ class ObjectShape(Packed, frozen=True):
 
     object_id: bytes
     commitment: bytes
-    size: int
-    lengths: tuple[int, ...]
+    size: Whole
+    lengths: tuple[Whole, ...]
     digests: bytes
 
     def digest(self, number: int) -> ChunkDigest:

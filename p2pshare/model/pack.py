@@ -3,7 +3,7 @@
 from enum import IntEnum
 
 from p2pshare.model.objects import Identity, ObjectKind
-from p2pshare.model.packed import Packed
+from p2pshare.model.packed import Packed, Whole
 
 
 class PackScope(IntEnum):
@@ -19,7 +19,7 @@ class PackEnd(Packed, frozen=True):
     """What is known of an object once its last chunk is written."""
 
     object_id: bytes
-    size: int
+    size: Whole
     sha256: bytes | None  # None while the key is withheld or the content not yet verified
     kind: ObjectKind
     identity: Identity | None
@@ -34,8 +34,8 @@ class PackPart(Packed, frozen=True):
 
     commitment: bytes
     key: bytes | None
-    first: int
-    lengths: tuple[int, ...]
+    first: Whole
+    lengths: tuple[Whole, ...]
     digests: bytes
     end: PackEnd | None
 
@@ -45,5 +45,5 @@ class PackIndex(Packed, frozen=True):
 
     scope: PackScope
     owner: bytes  # Study Instance UID in ASCII, share id, or empty
-    created: int  # seconds since 1970
+    created: Whole  # seconds since 1970
     parts: tuple[PackPart, ...]

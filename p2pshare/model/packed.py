@@ -4,13 +4,16 @@ Rule 1: unknown fields, unknown tags and trailing bytes are refused.
 Rule 2: signed bytes are verified and stored as received, never re-encoded.
 """
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from p2pshare.errors import Malformed, TooLarge
 
 T = TypeVar("T")
+
+# What an SQLite column, and our own arithmetic, can hold: beyond it a foreign number would be an error of ours.
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Packed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

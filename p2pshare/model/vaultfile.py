@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from p2pshare.model.packed import Packed
+from p2pshare.model.packed import Packed, Whole
 
 
 class SlotKind(StrEnum):
@@ -19,16 +19,16 @@ class Slot(Packed, frozen=True):
     kind: SlotKind
     slot_id: bytes
     salt: bytes
-    memory_mib: int
-    passes: int
-    lanes: int
+    memory_mib: Whole
+    passes: Whole
+    lanes: Whole
     wrapped: bytes
 
 
 class PreviousKey(Packed, frozen=True):
     """An older generation's vault key, wrapped under the current one."""
 
-    generation: int
+    generation: Whole
     salt: bytes
     wrapped: bytes
 
@@ -37,8 +37,8 @@ class VaultHeader(Packed, frozen=True):
     """What is readable of a vault without its key."""
 
     vault_id: bytes
-    created: int
-    generation: int
+    created: Whole
+    generation: Whole
     slots: tuple[Slot, ...]
     previous: tuple[PreviousKey, ...]
 
@@ -48,6 +48,6 @@ class VaultSecrets(Packed, frozen=True):
 
     person_seed: bytes
     device_seed: bytes
-    certified: int  # seconds since 1970
+    certified: Whole  # seconds since 1970
     certificate: bytes
     knock_keys: tuple[bytes, ...]

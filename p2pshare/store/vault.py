@@ -54,7 +54,7 @@ class OwnIdentity:
     def fresh(cls, now: int) -> "OwnIdentity":
         """A new person with one device, certified by the person key."""
         person, device = SigningKey.generate(), SigningKey.generate()
-        return cls(person, device, now, certify(person, device.public, now), (new_knock_key(),))
+        return cls(person, device, now, certify(person, device, now), (new_knock_key(),))
 
     @classmethod
     def from_secrets(cls, stored: VaultSecrets) -> "OwnIdentity":

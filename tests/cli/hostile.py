@@ -150,7 +150,7 @@ async def _enter_person(node: Node, name: str) -> PersonId:
     """Take a card as it comes in its person's own letter."""
     person, device = SigningKey.generate(), SigningKey.generate()
     prekey, _ = new_prekey(device, 1, 0)
-    entry = DeviceEntry(device.public, 0, certify(person, device.public, 0), prekey, new_knock_key(), ("x.example:1",))
+    entry = DeviceEntry(device.public, 0, certify(person, device, 0), prekey, new_knock_key(), ("x.example:1",))
     card = Card(name=name, person=person.public, number=1, created=0, devices=(entry,), mailbox=None)
     who = person_id(person.public)
     file = write_card(person, card)

@@ -28,7 +28,7 @@ def card() -> Card:
     entry = DeviceEntry(
         device=ANNS_NODE.public,
         certified=NOW,
-        certificate=certify(ANN, ANNS_NODE.public, NOW),
+        certificate=certify(ANN, ANNS_NODE, NOW),
         prekey=ANNS_PREKEY,
         knock=new_knock_key(),
         addresses=("scans.example:7444", "192.0.2.7:7444", "[2001:db8::7]:7444"),

@@ -45,7 +45,7 @@ def test_a_card_of_full_size_is_taken() -> None:
             replace(
                 entry,
                 device=node.public,
-                certificate=certify(ANN, node.public, NOW),
+                certificate=certify(ANN, node, NOW),
                 prekey=new_prekey(node, number, NOW)[0],
                 addresses=tuple(f"{'h' * 63}.example:{port}" for port in range(1, CARD_ADDRESSES_MAX + 1)),
             )
@@ -81,7 +81,7 @@ def test_a_signed_card_over_the_limits_is_refused(changed: dict[str, object], er
         ({"device": b""}, Malformed),
         ({"certified": NOW + 1}, Forged),
         ({"certified": -1}, Malformed),
-        ({"certificate": certify(BOB, ANNS_NODE.public, NOW)}, Forged),
+        ({"certificate": certify(BOB, ANNS_NODE, NOW)}, Forged),
         ({"certificate": b""}, Forged),
         ({"prekey": new_prekey(BOBS_NODE, 1, NOW)[0]}, Forged),
         ({"knock": b"k" * 31}, Malformed),

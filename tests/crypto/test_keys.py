@@ -94,16 +94,23 @@ def test_ids_are_labelled_hashes_and_differ_by_role() -> None:
 
 
 def test_a_certificate_is_for_one_person_device_and_time() -> None:
-    certificate = certify(ANN, ANNS_NODE.public, NOW)
+    certificate = certify(ANN, ANNS_NODE, NOW)
     check_certificate(ANN.public, ANNS_NODE.public, NOW, certificate)
     for person, device, when in ((BOB, ANNS_NODE, NOW), (ANN, BOB, NOW), (ANN, ANNS_NODE, NOW + 1)):
         with pytest.raises(Forged):
             check_certificate(person.public, device.public, when, certificate)
 
 
+def test_a_person_cannot_claim_a_device_that_does_not_agree() -> None:
+    claimed = certify(BOB, ANNS_NODE, NOW)[:64]
+    for half in (certify(ANN, ANNS_NODE, NOW)[64:], certify(BOB, BOB, NOW)[64:], b""):
+        with pytest.raises(Forged):
+            check_certificate(BOB.public, ANNS_NODE.public, NOW, claimed + half)
+
+
 def test_key_fields_of_a_wrong_width_are_refused_whatever_is_signed() -> None:
     joined = ANN.public + ANNS_NODE.public
-    certificate = certify(ANN, ANNS_NODE.public, NOW)
+    certificate = certify(ANN, ANNS_NODE, NOW)
     with pytest.raises(Malformed):
         check_certificate(joined[:33], joined[33:], NOW, certificate)
     with pytest.raises(Malformed):

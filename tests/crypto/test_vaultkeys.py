@@ -46,7 +46,7 @@ def a_keys_file() -> VaultSecrets:
         person_seed=person.seed,
         device_seed=device.seed,
         certified=NOW,
-        certificate=certify(person, device.public, NOW),
+        certificate=certify(person, device, NOW),
         knock_keys=(new_knock_key(), new_knock_key()),
     )
 

@@ -41,7 +41,7 @@ def octets(length: int | None = None) -> Shape:
     return lambda value: refuse_unless(type(value) is bytes and length in (None, len(value)), "a byte string")
 
 
-def whole(low: int = 0, high: int = (1 << 64) - 1) -> Shape:
+def whole(low: int = 0, high: int = (1 << 63) - 1) -> Shape:
     """An integer from `low` to `high`."""
     return lambda value: refuse_unless(type(value) is int and low <= value <= high, "a number")
 

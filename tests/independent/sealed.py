@@ -61,7 +61,8 @@ def read_card(data: bytes) -> dict[str, Any]:
     for entry in card["devices"]:
         refuse_unless(all(is_address(address) for address in entry["addresses"]), "an address")
         fields = card["person"] + entry["device"] + u64(entry["certified"])
-        check_signature(card["person"], "sig/device", fields, entry["certificate"])
+        check_signature(card["person"], "sig/device", fields, entry["certificate"][:64])
+        check_signature(entry["device"], "sig/owner", fields, entry["certificate"][64:])
         check_prekey(entry["device"], entry["prekey"])
     return card
 

@@ -38,14 +38,14 @@ VAULT_HEADER = record(
     previous=listed(_PREVIOUS),
 )  # fmt: skip
 VAULT_SECRETS = record(
-    person_seed=octets(32), device_seed=octets(32), certified=whole(), certificate=octets(64),
+    person_seed=octets(32), device_seed=octets(32), certified=whole(), certificate=octets(128),
     knock_keys=listed(octets(32)),
 )  # fmt: skip
 
 # §7
 PREKEY = record(number=whole(), created=whole(), public=octets(1216), signature=octets(64))
 _DEVICE = record(
-    device=octets(32), certified=whole(), certificate=octets(64), prekey=PREKEY, knock=octets(32),
+    device=octets(32), certified=whole(), certificate=octets(128), prekey=PREKEY, knock=octets(32),
     addresses=listed(text(), 8),
 )  # fmt: skip
 CARD = record(

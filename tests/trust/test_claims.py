@@ -95,15 +95,15 @@ def in_keyring_ref(**lie: object) -> Lie:
     ("lie", "why"),
     [
         (lambda m: replace(m, objects=10**7), "too-large: a share that claims 10000000 objects"),
-        (lambda m: replace(m, objects=2**63), "too-large"),
-        (lambda m: replace(m, chunks=2**63), "too-large"),
-        (lambda m: replace(m, stored_bytes=2**63), "too-large"),
+        (lambda m: replace(m, objects=2**63 - 1), "too-large"),
+        (lambda m: replace(m, chunks=2**63 - 1), "too-large"),
+        (lambda m: replace(m, stored_bytes=2**63 - 1), "too-large"),
         (lambda m: replace(m, stored_bytes=2**64 - 1), "too-large"),
         (lambda m: replace(m, scans=m.scans * 51), "too-large"),
-        (in_layout_ref(size=2**63), "too-large"),
+        (in_layout_ref(size=2**63 - 1), "too-large"),
         (in_layout_ref(size=limits.LAYOUT_MAX), "too-large: a layout or keyring"),
         (in_layout_ref(lengths=(2**63,)), "malformed"),
-        (in_keyring_ref(size=2**63), "too-large"),
+        (in_keyring_ref(size=2**63 - 1), "too-large"),
         (in_keyring_ref(digests=b""), "malformed"),
     ],
 )
@@ -165,7 +165,7 @@ async def test_the_most_that_a_letter_may_claim_takes_no_memory_and_is_found_out
 @pytest.mark.parametrize(
     ("lie", "why"),
     [
-        ({"size": 2**63}, "too-large"),
+        ({"size": 2**63 - 1}, "too-large"),
         ({"size": limits.OBJECT_MAX}, "malformed"),
         ({"lengths": (2**63,)}, "malformed"),
     ],

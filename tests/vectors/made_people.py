@@ -106,7 +106,7 @@ def _cards() -> Iterator[Vector]:
     entry = DeviceEntry(
         device=ANNS_NODE.public,
         certified=1_700_000_000,
-        certificate=certify(ANN, ANNS_NODE.public, 1_700_000_000),
+        certificate=certify(ANN, ANNS_NODE, 1_700_000_000),
         prekey=prekey_pair("ann", ANNS_NODE, 7)[0],
         knock=seeded("ann's knock key", 32),
         addresses=("scans.example:7444", "192.0.2.7:7444", "[2001:db8::7]:7444"),
@@ -146,8 +146,13 @@ def _cards() -> Iterator[Vector]:
     yield card("value-trailing", bad, "A second value after the Card, signed.", signed(packed + b"\xc0"))
     unknown = signed(b"\x87" + packed[1:] + b"\xa4more\xc0")
     yield card("unknown-field", bad, "A seventh field, signed.", unknown)
-    foreign = certify(BOB, ANNS_NODE.public, 1_700_000_000)
+    foreign = certify(BOB, ANNS_NODE, 1_700_000_000)
     yield device("certificate-by-another", "forged", "Another person certified the device.", certificate=foreign)
+    halves = certify(ANN, ANNS_NODE, 1_700_000_000)[:64] + certify(ANN, BOBS_NODE, 1_700_000_000)[64:]
+    yield device("owner-signed-by-another", "forged", "Another device agreed to be the person's.", certificate=halves)
+    alone = certify(ANN, ANNS_NODE, 1_700_000_000)[:64]
+    yield device("owner-unsigned", "forged", "The device did not say that it is the person's.", certificate=alone)
+    yield changed("number-beyond-63-bits", bad, "A number of 2^63.", number=2**63)
     yield device("certified-changed", "forged", "Another time of certification.", certified=1_700_000_001)
     other, _ = prekey_pair("bob", BOBS_NODE, 7)
     yield device("prekey-of-another", "forged", "The prekey of another device.", prekey=other)

@@ -147,7 +147,7 @@ def _keys_files(keys: VaultKeys) -> Iterator[Vector]:
         person_seed=seeded("person", 32),
         device_seed=seeded("device", 32),
         certified=1_700_000_000,
-        certificate=seeded("certificate", 64),
+        certificate=seeded("certificate", 128),
         knock_keys=(seeded("knock", 32),),
     )
     older_keys = VaultKeys(VAULT_ID, 1, {1: keys.vault_key(1)})
