@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import floor
 from context import Context, both, settle
 from corpora import Material, check_same
 from nodes import Person
@@ -59,7 +60,10 @@ def _compare(context: Context, what: str, material: Material) -> None:
                 f"round {number + 1}: p2pshare delivered {last.delivered:.2f} s, imported {last.imported:.2f} s,"
                 f" rsync {peer[-1].seconds:.2f} s"
             )
+        settle()
+        bare = [floor.seconds(sender.vault / "packs") for _ in ours]
     _report(context, what, material, ours, peer)
+    context.results.lines.append(alone(f"transfer {what}, the same bytes over the bare carrier", bare, "s"))
 
 
 def _report(context: Context, what: str, material: Material, ours: list[Sent], peer: list[Ran]) -> None:

@@ -6,7 +6,6 @@ does not stop a bomb: it is ignored as soon as the frame names a content size.)
 Rule 3: zstandard's objects belong to one thread each.
 """
 
-import os
 import threading
 from enum import IntEnum
 from typing import Final
@@ -40,8 +39,6 @@ class _Tools(threading.local):
 
 
 _TOOLS: Final = _Tools()
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads for linear algebra, which nobody does
 
 
 def preload() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from p2pshare.dicom.landlock import deny_files_and_network
+from p2pshare.dicom.seccomp import deny_system_calls
 from p2pshare.model.limits import MIB
 
 MEMORY_MAX: Final = 256 * MIB  # address space; a worker begins with 40 MiB of it
@@ -42,12 +43,13 @@ def enter_sandbox() -> tuple[str, ...]:
         except (OSError, ValueError):
             missing.append(f"limit {limit}")
     if sys.platform != "linux":
-        return (*missing, "no file access", "no network", "no new privileges")
+        return (*missing, "no file access", "no network", "no other sockets", "no new privileges")
     if not _prctl(_PR_SET_NO_NEW_PRIVS, 1):
         missing.append("no new privileges")
     if not _prctl(_PR_SET_DUMPABLE, 0):
         missing.append("no core dumps")
     missing.extend(deny_files_and_network())
+    missing.extend(deny_system_calls())
     return tuple(missing)
 
 

@@ -62,7 +62,7 @@ PROTOCOL_SAYS = {
     ("HANDSHAKE_SECONDS",): f"within {number(limits.HANDSHAKE_SECONDS)} seconds",
     ("HANDSHAKE_SOCKETS", "HANDSHAKE_SOCKETS_PER_ADDRESS"): (
         f"at most {number(limits.HANDSHAKE_SOCKETS)} sockets,"
-        f" and {number(limits.HANDSHAKE_SOCKETS_PER_ADDRESS)} from one address"
+        f" and {number(limits.HANDSHAKE_SOCKETS_PER_ADDRESS)} from one network"
     ),
     ("FRAME_MAX",): f"one frame: `u8 type | payload`, at most {number(limits.FRAME_MAX)} bytes.",
     ("WANT_CHUNKS_MAX",): f"at most {number(limits.WANT_CHUNKS_MAX)} chunks together",

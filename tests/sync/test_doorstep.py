@@ -1,32 +1,78 @@
-from p2pshare.sync.doorstep import Doorstep
+import pytest
+
+from p2pshare.sync.doorstep import Doorstep, Place, network_of
 
 
-def test_one_address_gets_its_share_and_no_more() -> None:
+def nobody() -> None:
+    raise AssertionError("somebody was turned away")
+
+
+def entered(doorstep: Doorstep, address: str) -> Place | None:
+    return doorstep.enter(address, nobody)
+
+
+def test_one_network_gets_its_share_and_no_more() -> None:
     doorstep = Doorstep(64, 4)
-    assert [doorstep.enter("a") for _ in range(5)] == [True] * 4 + [False]
-    assert doorstep.enter("b")
+    assert [entered(doorstep, "a") is not None for _ in range(5)] == [True] * 4 + [False]
+    assert entered(doorstep, "b")
 
 
-def test_all_together_get_their_number_and_no_more() -> None:
-    doorstep = Doorstep(64, 4)
-    entered = [doorstep.enter(str(n // 4)) for n in range(70)]
-    assert entered == [True] * 64 + [False] * 6
+def test_when_all_places_are_taken_the_longest_there_makes_room() -> None:
+    doorstep = Doorstep(3, 2)
+    turned_away: list[str] = []
+    for name in "abcde":
+        assert doorstep.enter(name, lambda name=name: turned_away.append(name))  # type: ignore[misc]
+    assert turned_away == ["a", "b"]
+    assert len(doorstep._places) == 3
 
 
-def test_whoever_leaves_makes_room() -> None:
+def test_whoever_knocked_right_is_not_turned_away() -> None:
+    doorstep = Doorstep(2, 2)
+    first = entered(doorstep, "a")
+    assert first
+    first.knocked = True
+    turned_away: list[str] = []
+    assert doorstep.enter("b", lambda: turned_away.append("b"))
+    last = entered(doorstep, "c")
+    assert last
+    assert turned_away == ["b"]
+    last.knocked = True
+    assert entered(doorstep, "d") is None
+    assert len(doorstep._of_network) == 2
+
+
+def test_whoever_leaves_makes_room_once() -> None:
     doorstep = Doorstep(4, 2)
-    for address in ("a", "a", "b", "b"):
-        assert doorstep.enter(address)
-    doorstep.leave("a")
-    assert not doorstep.enter("b")
-    assert doorstep.enter("a")
-    assert not doorstep.enter("c")
+    places = [entered(doorstep, address) for address in ("a", "a", "b", "b")]
+    assert entered(doorstep, "a") is None
+    for _ in range(2):
+        assert places[0]
+        doorstep.leave(places[0])
+    assert entered(doorstep, "a")
+    assert entered(doorstep, "a") is None
+    assert len(doorstep._places) == 4
 
 
 def test_who_was_not_let_in_is_not_remembered() -> None:
     doorstep = Doorstep(1, 1)
-    assert doorstep.enter("a")
+    place = entered(doorstep, "a")
+    assert place
+    place.knocked = True
     for n in range(1000):
-        assert not doorstep.enter(str(n))
-    doorstep.leave("a")
-    assert len(doorstep._standing) == 0
+        assert entered(doorstep, str(n)) is None
+    doorstep.leave(place)
+    assert not doorstep._of_network
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("somewhere", "somewhere"),
+    ],
+)
+def test_the_addresses_of_one_owner_are_one_network(address: str, network: str) -> None:
+    assert network_of(address) == network

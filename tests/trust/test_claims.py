@@ -98,7 +98,7 @@ def in_keyring_ref(**lie: object) -> Lie:
         (lambda m: replace(m, objects=2**63 - 1), "too-large"),
         (lambda m: replace(m, chunks=2**63 - 1), "too-large"),
         (lambda m: replace(m, stored_bytes=2**63 - 1), "too-large"),
-        (lambda m: replace(m, stored_bytes=2**64 - 1), "too-large"),
+        (lambda m: replace(m, stored_bytes=2**64 - 1), "malformed"),
         (lambda m: replace(m, scans=m.scans * 51), "too-large"),
         (in_layout_ref(size=2**63 - 1), "too-large"),
         (in_layout_ref(size=limits.LAYOUT_MAX), "too-large: a layout or keyring"),

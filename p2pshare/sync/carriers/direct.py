@@ -33,7 +33,7 @@ from p2pshare.sync.carriers.links import (
     receive_message,
     send_message,
 )
-from p2pshare.sync.doorstep import Doorstep
+from p2pshare.sync.doorstep import Doorstep, Place
 from p2pshare.sync.listening import accepted, listen
 from p2pshare.sync.tls import client_context, server_context
 
@@ -118,23 +118,40 @@ class DirectListener(Listener):
     async def _accept(self, listening: socket.socket) -> None:
         with listening:
             async for arrived, address in accepted(listening):
-                if self._doorstep.enter(address):
-                    self._run(self._receive(arrived, address))
-                else:
+                turned_away = asyncio.Event()
+                place = self._doorstep.enter(address, turned_away.set)
+                if place is None:
                     arrived.close()
+                else:
+                    self._run(self._receive(arrived, place, turned_away))
 
-    async def _receive(self, arrived: socket.socket, address: str) -> None:
+    async def _receive(self, arrived: socket.socket, place: Place, turned_away: asyncio.Event) -> None:
+        link: Link | None = None
         try:
-            link = await self._authenticate(arrived)
+            link = await self._unless(turned_away, self._authenticate(arrived, place))
         finally:
-            self._doorstep.leave(address)
+            self._doorstep.leave(place)
+            if link is None:
+                arrived.close()  # nothing else may have come to know of it yet
         if link is not None:
             try:
                 await self._on_link(link)
             finally:
                 await link.close()
 
-    async def _authenticate(self, arrived: socket.socket) -> Link | None:
+    async def _unless(self, turned_away: asyncio.Event, work: Coroutine[None, None, Link | None]) -> Link | None:
+        """The result of `work`; None, and it is ended, when its place is needed for somebody else."""
+        working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(turned_away.wait())
+        try:
+            await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            if not working.done():
+                working.cancel()
+                await asyncio.gather(working, return_exceptions=True)
+        return None if working.cancelled() else working.result()
+
+    async def _authenticate(self, arrived: socket.socket, place: Place) -> Link | None:
         """A link to whoever it is, or None for everybody who is not a contact."""
         loop = asyncio.get_running_loop()
         gate: Gate | None = None
@@ -148,7 +165,7 @@ class DirectListener(Listener):
                     ssl_handshake_timeout=self._deadline,
                     ssl_shutdown_timeout=CLOSE_SECONDS,
                 )
-                link = await self._shake_hands(gate)
+                link = await self._shake_hands(gate, place)
         except RemoteError as error:
             self._on_stranger(error.code)  # nothing is said to them
         except (Unreachable, OSError):
@@ -158,8 +175,9 @@ class DirectListener(Listener):
                 gate.slam()
         return link
 
-    async def _shake_hands(self, gate: Gate) -> Link:
+    async def _shake_hands(self, gate: Gate, place: Place) -> Link:
         upgraded = await gate.upgraded
+        place.knocked = True
         known: dict[DeviceId, bytes] = {}
         nonce, knock_key = upgraded.knock
         handshake = ServerHandshake(self._identity.device, knock_key, self._certificate, nonce, known.get)
