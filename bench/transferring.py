@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import floor
+import floor_opening
 from context import Context, both, settle
 from corpora import Material, check_same
 from nodes import Person
@@ -62,8 +63,12 @@ def _compare(context: Context, what: str, material: Material) -> None:
             )
         settle()
         bare = [floor.seconds(sender.vault / "packs") for _ in ours]
+        opening = [floor_opening.seconds(sender) for _ in ours]
     _report(context, what, material, ours, peer)
-    context.results.lines.append(alone(f"transfer {what}, the same bytes over the bare carrier", bare, "s"))
+    context.results.lines += [
+        alone(f"transfer {what}, floor: the same bytes over the bare carrier", bare, "s"),
+        alone(f"transfer {what}, floor: opening them with two threads", opening, "s"),
+    ]
 
 
 def _report(context: Context, what: str, material: Material, ours: list[Sent], peer: list[Ran]) -> None:
