@@ -14,12 +14,12 @@ from tests.e2e.pairs import ask, hashes, node
 from tests.studies import make_study
 from tests.world import KEY, one_person, vault_path
 
-IMAGES = 60
+IMAGES = 180
 
 
 @pytest.fixture(scope="module")
 def disc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three studies, their images of half a MiB: a dozen packs."""
+    """Three studies, their images of half a MiB: more packs than are written together."""
     folder = tmp_path_factory.mktemp("disc")
     for number in range(3):
         make_study(folder / str(number), IMAGES // 3, 512, 512)
