@@ -1,6 +1,6 @@
 """Wiring only: opens a vault, starts what a use case needs, and hands out the services."""
 
-import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -97,9 +97,8 @@ async def importing(
 
     reuse_large_buffers()
     async with await Workers.start() as workers:
-        preloading = asyncio.create_task(asyncio.to_thread(codec.preload))  # while the passphrase is being stretched
+        threading.Thread(target=codec.preload, daemon=True).start()  # while the passphrase is being stretched
         async with opened(path, secret, now) as node:
-            await preloading
             yield node, Importer(node.vault, workers, now, told, keep_unreadable=keep_unreadable)
 
 

@@ -100,6 +100,7 @@ class FakeDesk:
     counted: int = 0
     served: list[int] = field(default_factory=list)  # bytes of each batch
     closings: int = 0
+    wrong: WrongChunk | None = None  # found out at last
     news: asyncio.Event = field(default_factory=asyncio.Event)
     progress: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -169,14 +170,17 @@ class FakeDesk:
         self.progress.set()
 
     async def sent(self, share: ShareId, wire_bytes: int) -> None:
+        if share not in self.allowed:
+            raise PolicyRefusal("it ended meanwhile")
         self.counted += wire_bytes
 
     async def changed(self) -> None:
         await self.news.wait()
         self.news.clear()
 
-    async def closed(self) -> None:
+    async def closed(self) -> WrongChunk | None:
         self.closings += 1
+        return self.wrong
 
     def _check(self, sealed: Sealed) -> None:
         if sealed in self.not_acceptable:

@@ -42,7 +42,7 @@ class ReadingWorker:
         self._incoming = bytearray()
         self._bodies: deque[bytes] = deque()  # messages that came and were not looked at yet
         self._owed = 1  # its Ready
-        self._heard = self._loop.time()  # when something last came, or was asked
+        self._heard = self._loop.time()  # when a message last came whole, or was asked for
         self._awaited = asyncio.Event()  # all that is owed came, or nothing more will
         self._silent = False
         self._senseless = False
@@ -122,11 +122,11 @@ class ReadingWorker:
             return
         except OSError:
             piece = b""
-        self._heard = self._loop.time()
         self._incoming += piece
         try:
             while (body := messages.next_body(self._incoming)) is not None:
                 self._bodies.append(body)
+                self._heard = self._loop.time()
         except TooLarge:
             self._senseless, piece = True, b""
         if len(self._bodies) > max(self._owed, 0):  # nobody asked

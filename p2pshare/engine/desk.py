@@ -29,7 +29,6 @@ from p2pshare.store.vault import Vault
 _PROGRESS_SECONDS: Final = 1.0  # between receipts that only count chunks
 _LOGGED_REFUSALS: Final = 20  # of one session
 _COMING = (ShareState.ACCEPTED, ShareState.SENDING)
-_SERVED = (ShareState.ACCEPTED, ShareState.SENDING, ShareState.DELIVERED, ShareState.IMPORTED)
 
 
 class VaultDesk:
@@ -86,7 +85,7 @@ class VaultDesk:
                 envelope = await post.sealed_letter(self._vault, letter.letter, self._peer.device_id)
                 sealed += [envelope] if envelope is not None else []
                 if envelope is not None and letter.share is not None and letter.kind == "share":
-                    await self.sent(letter.share, len(envelope) + 1)
+                    await shares.count_sent(self._vault.db, letter.share, len(envelope) + 1, self._term)
         return sealed
 
     async def serve(self, share: ShareId, runs: Sequence[ChunkRun], room: int) -> Sequence[StoredChunk]:
@@ -120,7 +119,7 @@ class VaultDesk:
         terms, places = found
         if terms.blocked:
             raise PersonBlocked(share_id.hex())
-        if terms.state not in _SERVED or (terms.expires is not None and terms.expires < self._now()):
+        if terms.state not in serving.SERVED or (terms.expires is not None and terms.expires < self._now()):
             raise PolicyRefusal(f"the share is {terms.state.value}")
         if not terms.covered:
             raise NotFound("that object in the share")
@@ -143,7 +142,8 @@ class VaultDesk:
 
     async def sent(self, share: ShareId, wire_bytes: int) -> None:
         """See `Desk`."""
-        await shares.count_sent(self._vault.db, share, wire_bytes, self._term)
+        if not await serving.count(self._vault.db, share, wire_bytes, self._now(), self._term):
+            raise PolicyRefusal("the share ended while it was being sent")
         await self._pace.spend(wire_bytes)
 
     # --- what comes in ---
@@ -229,9 +229,15 @@ class VaultDesk:
             async with asyncio.timeout(_PROGRESS_SECONDS if self._arrivals else None):
                 self._seen = await self._changes.wait_beyond(self._seen)
 
-    async def closed(self) -> None:
+    async def closed(self) -> WrongChunk | None:
         """See `Desk`."""
+        wrong: WrongChunk | None = None
         for arrival in self._arrivals.values():
-            with suppress(RemoteError, LocalError):  # what is not durable now is asked for again
+            try:
                 await arrival.flush()
+            except WrongChunk as error:
+                wrong = error
+            except (RemoteError, LocalError):
+                pass  # what is not durable now is asked for again
         self._arrivals.clear()
+        return wrong

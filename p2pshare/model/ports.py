@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NewType, Protocol
 
+from p2pshare.errors import WrongChunk
 from p2pshare.model.ids import DeviceId, ObjectId, PersonId, ShareId
 from p2pshare.model.objects import ObjectShape
 
@@ -95,13 +96,16 @@ class Desk(Protocol):
         """The other side will not serve that object."""
 
     async def sent(self, share: ShareId, wire_bytes: int) -> None:
-        """`wire_bytes` went out for `share` (frames as handed to the carrier)."""
+        """`wire_bytes` of chunks are about to go out for `share` (frames as handed to the carrier).
+
+        Raises `PolicyRefusal` when that person may not have them any more, though they were read before.
+        """
 
     async def changed(self) -> None:
         """Return when any of the outgoing questions above may have a new answer since this last returned."""
 
-    async def closed(self) -> None:
-        """The session ended: make what came durable, and forget what was named."""
+    async def closed(self) -> WrongChunk | None:
+        """The session ended: make what came durable, forget what was named, and tell if some of it was wrong."""
 
 
 class Link(Protocol):

@@ -28,7 +28,7 @@ from p2pshare.service.sealing import read_object
 from p2pshare.store import audit, filing, scans, shares
 from p2pshare.store.db import Database, Transaction
 from p2pshare.store.locks import maintenance
-from p2pshare.store.packs import ClosedPack, PackBuilder, PackStore
+from p2pshare.store.packs import PackBuilder
 from p2pshare.store.shares import Direction, Share
 from p2pshare.store.vault import Vault
 
@@ -194,8 +194,9 @@ class Arrival:
             raise
 
     async def _write_and_enter(self, builders: Sequence[PackBuilder]) -> None:
-        writing = [asyncio.to_thread(_write_verified, self._vault.packs, builder) for builder in builders]
-        written = await finished(writing)
+        if not all(await finished([asyncio.to_thread(builder.sound) for builder in builders])):
+            raise WrongChunk("its digest")  # before any is written: what is not entered would stay on disk
+        written = await finished([asyncio.to_thread(self._vault.packs.write, builder) for builder in builders])
         packs = [filed_pack(each, study_uid=None, share=self.share.share) for each in written]
         chunks = [chunk for each in written for chunk in filed_chunks(each, self._ends)]
         async with self._vault.db.transaction(self._term) as tx:
@@ -281,13 +282,6 @@ class Arrival:
         if len(await shares.complete_objects(self._vault.db, list(had))) != len(had):
             raise Malformed(BASE_MISSING)
         return had
-
-
-def _write_verified(packs: PackStore, builder: PackBuilder) -> ClosedPack:
-    """Write a pack if every chunk in it is what its digest says."""
-    if not builder.sound():
-        raise WrongChunk("its digest")
-    return packs.write(builder)
 
 
 async def refuse(vault: Vault, share: Share, why: str, now: int, term: int | None) -> None:

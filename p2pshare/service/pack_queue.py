@@ -6,9 +6,13 @@ Rule 2: a failure is raised once, to whoever brings the next pack or waits for a
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+
+from p2pshare.store.db import to_the_end
 
 T = TypeVar("T")
+
+_GROUP: Final = 16  # packs written together at most: of tiny ones many would gather
 
 
 class PackQueue(Generic[T]):
@@ -51,7 +55,7 @@ class PackQueue(Generic[T]):
     async def _write_all(self) -> None:
         try:
             while self._waiting:
-                group, self._waiting = self._waiting, []
+                group, self._waiting = self._waiting[:_GROUP], self._waiting[_GROUP:]
                 await self._write([pack for pack, _ in group])
                 self._behind -= sum(size for _, size in group)
                 self._moved.set()
@@ -71,8 +75,12 @@ class PackQueue(Generic[T]):
 
 
 async def finished(writing: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """What each of `writing` gives; if one fails, that is raised once all of them have ended."""
-    done = await asyncio.gather(*writing, return_exceptions=True)
+    """What each of `writing` gives; a failure, or a cancellation, is raised once all of them have ended."""
+
+    async def all_of_them() -> list[T | BaseException]:
+        return await asyncio.gather(*writing, return_exceptions=True)
+
+    done = await to_the_end(all_of_them())
     failed = next((each for each in done if isinstance(each, BaseException)), None)
     if failed is not None:
         raise failed

@@ -12,7 +12,10 @@ from p2pshare.model.ids import ObjectId, PersonId, ShareId
 from p2pshare.model.ports import ChunkRun
 from p2pshare.model.views import ShareState
 from p2pshare.store.db import Database
+from p2pshare.store.params import texts
 from p2pshare.store.scans import ChunkPlace
+
+SERVED: Final = (ShareState.ACCEPTED, ShareState.SENDING, ShareState.DELIVERED, ShareState.IMPORTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Terms:
     covered: bool
 
 
-# The order of the joins is fixed (CROSS JOIN): the planner would otherwise look through all the share covers.
+# Left joins, whose order the planner keeps: it would otherwise look through all that the share covers.
 _QUERY: Final = (
     "SELECT s.person, s.state, s.expires, p.person IS NULL OR p.blocked IS NOT NULL,"
     " j.key IS NULL OR so.object_id IS NOT NULL, o.object_id, c.number, k.pack_id, c.offset, c.length, c.digest"
@@ -36,6 +39,18 @@ _QUERY: Final = (
     " LEFT JOIN chunk c ON c.object = o.object AND c.number >= j.value ->> 1 AND c.number < j.value ->> 2"
     " LEFT JOIN pack k ON k.pack = c.pack WHERE s.share = ? AND s.direction = 'out' ORDER BY j.key, c.number"
 )
+
+
+async def count(db: Database, share: ShareId, wire_bytes: int, now: int, term: int | None) -> bool:
+    """Add to the bytes that go out for a share of mine, if its person may still have them; tell whether so."""
+    changed = await db.progress(
+        "UPDATE share SET wire_bytes = wire_bytes + ? WHERE share = ? AND direction = 'out'"
+        " AND state IN (SELECT value FROM json_each(?)) AND (expires IS NULL OR expires >= ?)"
+        " AND EXISTS (SELECT 1 FROM person p WHERE p.person = share.person AND p.blocked IS NULL)",
+        (wire_bytes, share, texts(SERVED), now),
+        term,
+    )
+    return changed > 0
 
 
 async def look_up(db: Database, share: ShareId, runs: Sequence[ChunkRun]) -> tuple[Terms, list[ChunkPlace]] | None:

@@ -196,7 +196,7 @@ async def move(
 
 
 async def count_done(tx: Transaction, share: ShareId, direction: Direction, done: int) -> None:
-    """Set how many chunks are done; for one layout it never goes backwards."""
+    """Set how many chunks are done."""
     await tx.execute(
         "UPDATE share SET chunks_done = ? WHERE share = ? AND direction = ?", (done, share, direction.value)
     )

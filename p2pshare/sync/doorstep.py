@@ -1,7 +1,8 @@
 """Who stands at the door: counts the sockets that have not shown yet who they are.
 
 Rule 1: a flood of strangers costs a fixed number of sockets, and one network only its share of them.
-Rule 2: when all places are taken, whoever stood there longest without a right knock makes room: contacts get in still.
+Rule 2: when its network's places, or all, are taken, whoever stood there longest without a right knock makes room: a
+        neighbour of somebody who occupies them still gets in, unless the flood is faster than the handshake.
 """
 
 import ipaddress
@@ -32,10 +33,9 @@ class Doorstep:
     def enter(self, address: str, turn_away: Callable[[], None]) -> Place | None:
         """A place for one more from `address`, or None; `turn_away` is called if it has to make room for another."""
         network = network_of(address)
-        if self._of_network[network] >= self._most_from_one:
+        if self._of_network[network] >= self._most_from_one and not self._make_room(network):
             return None
         if len(self._places) >= self._most and not self._make_room():
-            del self._of_network[network]  # a Counter remembers what was only looked at
             return None
         place = Place(network, turn_away)
         self._places[place] = None
@@ -49,8 +49,10 @@ class Doorstep:
             self._of_network[place.network] -= 1
             self._of_network += Counter()  # drops what is zero
 
-    def _make_room(self) -> bool:
-        longest = next((place for place in self._places if not place.knocked), None)
+    def _make_room(self, network: str | None = None) -> bool:
+        """Turn away whoever stood there longest, of that network if one is given, without a right knock."""
+        among = (place for place in self._places if not place.knocked and network in (None, place.network))
+        longest = next(among, None)
         if longest is None:
             return False
         self.leave(longest)

@@ -1,11 +1,13 @@
 """Runs one session over a link: reads, answers and asks until either side ends it, and says why it ended.
 
-Rule 1: one TaskGroup owns the four tasks; the first to end, for whatever reason, ends them all.
+Rule 1: one TaskGroup owns the four tasks, and the serving one its reading ahead; the first to end, for whatever
+    reason, ends them all.
 Rule 2: nothing grows with what the other side sends or does not read: letters and chunks are taken one at a time,
     chunks are served in batches of 1.5 MiB, of which the next is read while one is sent, and what is owed and
     asked is bounded by the session.
 Rule 3: checkpoint, then send: bytes are counted at the desk before they go out.
-Rule 4: a chunk is served only if the desk, asked again for every batch, lets that person have it.
+Rule 4: a chunk is served only if the desk, asked again for every batch, lets that person have it: when it is read,
+    and once more when it is counted, just before it goes out.
 """
 
 import asyncio
@@ -24,6 +26,7 @@ from p2pshare.errors import (
     ProtocolViolation,
     RemoteError,
     Unreachable,
+    WrongChunk,
 )
 from p2pshare.model import limits
 from p2pshare.model.ids import ShareId
@@ -79,13 +82,17 @@ async def run_session(link: Link, desk: Desk, *, window: int = limits.WINDOW) ->
     returned in `Ended`; any other is a fault of the program and is raised.
     """
     transfer = _Transfer(link, desk, window)
+    wrong: WrongChunk | None = None
     try:
-        return await transfer.run()
+        ended = await transfer.run()
     finally:
         try:
             await link.close()
         finally:
-            await desk.closed()
+            wrong = await desk.closed()
+    if wrong is not None and ended.reason is not EndReason.VIOLATION:
+        return replace(ended, reason=EndReason.VIOLATION, error=wrong)
+    return ended
 
 
 class _Transfer:
@@ -221,11 +228,14 @@ class _Transfer:
                 reading = None
                 if owed is not None:
                     reading = asyncio.create_task(self._desk.serve(owed.share, owed.runs, SERVE_BYTES))
-                await self._send_chunks(share, chunks)
+                try:
+                    await self._send_chunks(share, chunks)
+                except PolicyRefusal as error:  # it ended after they were read: what was read ahead is not sent either
+                    await _abandon(reading)
+                    owed = reading = None
+                    await self._serve_singly(share, runs, error)
         finally:
-            if reading is not None:
-                reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
+            await _abandon(reading)
 
     async def _serve_singly(self, share: ShareId, runs: Sequence[ChunkRun], error: P2PShareError) -> None:
         """Of chunks that were not served together, serve what can be, and refuse the objects that it is about."""
@@ -238,10 +248,9 @@ class _Transfer:
                 return
             try:
                 chunks = await self._desk.serve(owed.share, owed.runs, SERVE_BYTES)
+                await self._send_chunks(owed.share, chunks)
             except (PolicyRefusal, NotFound, Damaged) as again:
                 await self._say(Refused(owed.share, owed.runs[0].object_id, again.code))
-            else:
-                await self._send_chunks(owed.share, chunks)
 
     async def _send_chunks(self, share: ShareId, chunks: Sequence[StoredChunk]) -> None:
         if not chunks:
@@ -271,6 +280,12 @@ class _Transfer:
     def _look_again(self) -> None:
         self._more = True
         self._look.set()
+
+
+async def _abandon(reading: asyncio.Task[Sequence[StoredChunk]] | None) -> None:
+    if reading is not None:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
 
 
 def _because_of(caught: ExceptionGroup[P2PShareError]) -> Ended:

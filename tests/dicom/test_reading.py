@@ -5,6 +5,7 @@ import fcntl
 import os
 import signal
 import socket
+import time
 
 import pytest
 
@@ -77,6 +78,43 @@ async def test_silence_ends_the_worker(pair):
     worker, _, _ = pair
     with pytest.raises(Died, match="too long"):
         await worker.report_on(FileSource(0, 1), 0.05)
+
+
+async def test_a_worker_that_drips_bytes_is_as_one_that_is_silent(pair):
+    worker, theirs, _ = pair
+    dripping = asyncio.create_task(drip(theirs, messages.frame(messages.Ready(("x" * 500,)))))
+    began = time.monotonic()
+    with pytest.raises(Died, match="too long"):
+        await worker.report_on(FileSource(0, 1), 0.2)
+    assert time.monotonic() - began < 1.0
+    dripping.cancel()
+
+
+async def drip(sock, data):
+    for byte in data:
+        sock.send(bytes([byte]))
+        await asyncio.sleep(0.02)
+
+
+async def test_reports_that_came_before_a_death_are_taken(pair, opened):
+    worker, theirs, ending = pair
+    theirs.sendall(messages.frame(messages.Ready(())))
+    await worker.ready()
+    sources = [opened(b"x"), opened(b"y")]
+    await worker.send(sources)
+    theirs.sendall(messages.frame(ReadReport(ReadVerdict.NOT_DICOM, "", None, 1, 0, b"")))
+    theirs.close()
+    ending.set_result(1)
+    assert (await worker.report_on(sources[0], 5.0)).verdict is ReadVerdict.NOT_DICOM
+    with pytest.raises(Died, match="ended"):
+        await worker.report_on(sources[1], 5.0)
+
+
+async def test_more_than_was_asked_for_is_senseless(pair, opened):
+    worker, theirs, _ = pair
+    theirs.sendall(messages.frame(messages.Ready(())) * 2)
+    with pytest.raises(Died, match="senseless"):
+        await worker.ready()
 
 
 async def test_a_worker_is_usable_again_once_it_owes_nothing(pair, opened):

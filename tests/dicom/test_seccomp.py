@@ -12,7 +12,7 @@ from p2pshare.dicom import seccomp
 pytestmark = pytest.mark.linux
 
 TRY = """
-import ctypes, os, signal, socket, threading
+import ctypes, os, resource, signal, socket, threading
 from p2pshare.dicom.sandbox import _prctl
 from p2pshare.dicom.seccomp import deny_system_calls
 ours, theirs = socket.socketpair()
@@ -43,11 +43,20 @@ def filtered() -> None:
         "os.posix_spawn('/bin/true', ['true'], {})",
         "os.kill(os.getpid(), 0)",
         "os.pidfd_open(os.getppid())",
+        "signal.pthread_kill(threading.get_ident(), 0)",
+        "os.setpriority(os.PRIO_PROCESS, os.getppid(), 5)",
+        "os.sched_setaffinity(os.getppid(), {0})",
+        "resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (3, 3))",
+        "resource.prlimit(os.getpid(), resource.RLIMIT_NOFILE)",
     ],
 )
 def test_no_socket_process_or_signal_can_be_had(code: str) -> None:
     status, _, error = attempt(code)
     assert (status, "PermissionError" in error) == (1, True)
+
+
+def test_its_own_limits_can_be_set() -> None:
+    assert attempt("resource.setrlimit(resource.RLIMIT_CPU, (9, 9)); print('set')")[1] == "set"
 
 
 def test_what_is_open_goes_on_and_memory_can_be_had() -> None:
@@ -71,17 +80,17 @@ def test_an_unknown_processor_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_filter_refuses_exactly_what_it_lists() -> None:
-    code = seccomp._filter(7, [10, 20, 30])
+    code = seccomp._filter(7, 15, [10, 20, 30])
     steps = [struct.unpack_from("=HBBI", code, offset) for offset in range(0, len(code), 8)]
 
-    def run(arch: int, number: int) -> int:
+    def run(arch: int, number: int, process: int = 0) -> int:
         at, value = 0, 0
         while True:
             operation, then, otherwise, constant = steps[at]
             at += 1
             match operation:
                 case seccomp._LOAD:
-                    value = arch if constant == 4 else number
+                    value = {0: number, 4: arch, 16: process}[constant]
                 case seccomp._JUMP_IF_EQUAL:
                     at += then if value == constant else otherwise
                 case seccomp._JUMP_IF_AT_LEAST:
@@ -93,3 +102,4 @@ def test_the_filter_refuses_exactly_what_it_lists() -> None:
     assert run(7, 11) == seccomp._ALLOW
     assert run(7, 0x40000000) == run(7, 0x40000000 + 11) == seccomp._REFUSE
     assert run(8, 11) == seccomp._KILL
+    assert (run(7, 15, 0), run(7, 15, 1)) == (seccomp._ALLOW, seccomp._REFUSE)

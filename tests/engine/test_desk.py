@@ -19,7 +19,7 @@ from p2pshare.model.ids import ObjectId
 from p2pshare.model.letters import ContactLetter
 from p2pshare.model.ports import ChunkRun, Sealed, StoredChunk
 from p2pshare.model.views import ShareState
-from p2pshare.store import scans
+from p2pshare.store import scans, shares
 from p2pshare.store.shares import Direction
 from tests.engine.desks import ana_offers, desk_of, objects_of, put
 from tests.meetings import offered, until
@@ -155,6 +155,10 @@ async def test_bytes_are_counted_before_they_go_and_wait_for_the_pace(tmp_path: 
     async with ana_offers(tmp_path) as (ana, rao, share):
         before = (await ana.share(share, Direction.OUT)).wire_bytes
         desk = desk_of(ana, rao, pace=Pace(10_000))
+        with pytest.raises(PolicyRefusal):  # nobody accepted it
+            await desk.sent(share, 2_000)  # type: ignore[arg-type]
+        async with ana.vault.db.transaction() as tx:
+            await shares.move(tx, await ana.share(share, Direction.OUT), ShareState.ACCEPTED, "", ana.clock())
         began = time.monotonic()
         task = asyncio.create_task(desk.sent(share, 2_000))  # type: ignore[arg-type]
 

@@ -163,3 +163,29 @@ async def test_whoever_sends_other_bytes_than_promised_is_left_and_none_of_them_
         assert await rao.check() == []
         async with meeting(ana, rao):  # an honest sender is taken up where that one was left
             await until(reaches(ana, share, ShareState.DELIVERED))
+
+
+async def test_one_who_sends_a_wrong_chunk_and_hangs_up_is_known_for_it_and_leaves_no_pack_behind(
+    tmp_path: Path,
+) -> None:
+    async with two_people(tmp_path) as (ana, rao):
+        make_study(tmp_path / "in", 4, 128, 128)
+        await ana.imports(tmp_path / "in")
+        share = await accepted(ana, rao)
+        async with meeting(ana, rao) as met:
+            serve = met.desks[0].serve
+
+            async def lies(share_id: ShareId, runs: Sequence[ChunkRun], room: int) -> Sequence[StoredChunk]:
+                chunks = list(await serve(share_id, runs, room))
+                if len(chunks) < 4:
+                    return chunks
+                met.sessions[0].cancel()
+                return flipped(chunks)[:2]
+
+            met.desks[0].serve = lies  # type: ignore[method-assign]
+            ended = await asyncio.wait_for(met.sessions[1], 10)
+        assert await rao.state(share) is not ShareState.DELIVERED
+        assert {pack.hex() for pack in rao.vault.packs.ids()} == {
+            row[0].hex() for row in await rao.vault.db.rows("SELECT pack_id FROM pack")
+        }
+        assert ended.error is None or isinstance(ended.error, WrongChunk)

@@ -1,12 +1,13 @@
 """The queue of packs: in order, together where they gathered, bounded, and loud once about a failure."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import pytest
 
 from p2pshare.errors import DiskTrouble
-from p2pshare.service.pack_queue import PackQueue
+from p2pshare.service.pack_queue import PackQueue, finished
 
 
 class Disk:
@@ -107,3 +108,30 @@ async def test_abandoned_it_writes_no_more() -> None:
     disk.let.release()
     await queue.drain()
     assert disk.groups == []
+
+
+async def test_of_many_small_packs_only_some_are_written_together() -> None:
+    disk = Disk()
+    queue = PackQueue(disk.write, 1000)
+    for number in range(40):
+        await queue.put(str(number), 1)
+        await asyncio.sleep(0)
+    for _ in range(4):
+        disk.let.release()
+    await queue.drain()
+    assert [len(group) for group in disk.groups] == [1, 16, 16, 7]
+
+
+async def test_a_cancelled_wait_lasts_until_every_thread_has_ended() -> None:
+    ended: list[int] = []
+
+    def work(number: int) -> None:
+        time.sleep(0.05 * number)
+        ended.append(number)
+
+    waiting = asyncio.create_task(finished([asyncio.to_thread(work, number) for number in (1, 3)]))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert ended == [1, 3]

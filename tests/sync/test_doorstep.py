@@ -11,10 +11,25 @@ def entered(doorstep: Doorstep, address: str) -> Place | None:
     return doorstep.enter(address, nobody)
 
 
-def test_one_network_gets_its_share_and_no_more() -> None:
-    doorstep = Doorstep(64, 4)
-    assert [entered(doorstep, "a") is not None for _ in range(5)] == [True] * 4 + [False]
-    assert entered(doorstep, "b")
+def test_one_network_gets_its_share_and_the_longest_of_it_makes_room() -> None:
+    doorstep = Doorstep(64, 2)
+    turned_away: list[int] = []
+    assert doorstep.enter("b", lambda: turned_away.append(99))
+    for number in range(3):
+        assert doorstep.enter("a", lambda number=number: turned_away.append(number))  # type: ignore[misc]
+    assert turned_away == [0]
+    assert len(doorstep._places) == 3
+
+
+def test_a_network_whose_places_all_knocked_right_gets_no_more() -> None:
+    doorstep = Doorstep(4, 1)
+    for network in "ab":
+        place = entered(doorstep, network)
+        assert place
+        place.knocked = True
+    for _ in range(3):
+        assert entered(doorstep, "a") is None
+    assert doorstep._of_network == {"a": 1, "b": 1}
 
 
 def test_when_all_places_are_taken_the_longest_there_makes_room() -> None:
@@ -44,11 +59,16 @@ def test_whoever_knocked_right_is_not_turned_away() -> None:
 def test_whoever_leaves_makes_room_once() -> None:
     doorstep = Doorstep(4, 2)
     places = [entered(doorstep, address) for address in ("a", "a", "b", "b")]
+    for place in places:
+        assert place
+        place.knocked = True
     assert entered(doorstep, "a") is None
     for _ in range(2):
         assert places[0]
         doorstep.leave(places[0])
-    assert entered(doorstep, "a")
+    last = entered(doorstep, "a")
+    assert last
+    last.knocked = True
     assert entered(doorstep, "a") is None
     assert len(doorstep._places) == 4
 

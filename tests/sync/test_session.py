@@ -258,11 +258,21 @@ def test_one_side_cannot_use_up_what_belongs_to_the_other() -> None:
 
 
 def test_more_is_worth_asking_for_when_half_of_the_smaller_window_is_free() -> None:
-    session = heard(State.OPEN)
-    assert not session.worth_asking or session.room >= limits.STORED_CHUNK_MAX
-    narrow = Session()
-    narrow.hello()
-    narrow.receive(Hello(1, limits.STORED_CHUNK_MAX))
-    narrow.send(ReceiptFrame(Sealed(b"r")))
-    assert narrow.room == limits.STORED_CHUNK_MAX
-    assert narrow.worth_asking
+    def open_session(window: int) -> Session:
+        session = Session()
+        session.hello()
+        session.receive(Hello(1, window))
+        session.send(ReceiptFrame(Sealed(b"r")))
+        return session
+
+    narrow = open_session(limits.STORED_CHUNK_MAX)
+    assert (narrow.room, narrow.worth_asking) == (limits.STORED_CHUNK_MAX, True)
+    wide = open_session(limits.WINDOW)
+    large = fake_object("large", [limits.STORED_CHUNK_MAX])
+    small = fake_object("small", [limits.WINDOW // 2 - limits.STORED_CHUNK_MAX])
+    more = fake_object("more", [STORED_CHUNK_MIN])
+    wide.ask([large.missing(SHARE), small.missing(SHARE)])
+    assert wide.worth_asking
+    wide.ask([more.missing(SHARE)])
+    assert wide.room > limits.STORED_CHUNK_MAX
+    assert not wide.worth_asking

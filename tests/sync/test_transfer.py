@@ -5,6 +5,7 @@ from p2pshare.errors import (
     DamagedPack,
     Forged,
     ProtocolViolation,
+    WrongChunk,
 )
 from p2pshare.model import limits
 from p2pshare.model.ids import ShareId
@@ -247,3 +248,59 @@ async def test_a_refusal_found_while_others_are_sent_follows_them() -> None:
     assert isinstance(refused, Refused)
     assert (sent.object_id, refused.object) == (first.shape.id, second.shape.id)
     await puppet.node.leave()
+
+
+async def test_what_was_read_ahead_is_not_sent_once_the_share_has_ended() -> None:
+    scan = fake_object("scan", [limits.STORED_CHUNK_MAX] * 2)
+    desk = FakeDesk()
+    desk.hold(SHARE, scan)
+    puppet = Puppet(desk)
+    send = puppet.node.link.send
+
+    async def watched_send(frame: Sequence[bytes | memoryview]) -> None:
+        if frame[0][0] == 5:
+            await asyncio.sleep(0.02)  # the second chunk is read by now
+            desk.allowed.clear()
+        await send(frame)
+
+    puppet.node.link.send = watched_send  # type: ignore[method-assign]
+    await puppet.say(HELLO, RECEIPT, Want(SHARE, (Run(scan.shape.id, 0, 2),)))
+    *_, refused = await puppet.hear(Hello, ReceiptFrame, Done, Chunk, Refused)
+    assert isinstance(refused, Refused)
+    assert refused.object == scan.shape.id
+    assert len(desk.served) == 2
+    assert desk.counted == limits.STORED_CHUNK_MAX + CHUNK_HEAD.size
+    await puppet.node.leave()
+
+
+async def test_a_session_that_ends_while_chunks_are_read_ahead_leaves_no_task_behind() -> None:
+    scan = fake_object("scan", [limits.STORED_CHUNK_MAX] * 2)
+    desk = FakeDesk()
+    desk.hold(SHARE, scan)
+    serve, ended = desk.serve, asyncio.Event()
+
+    async def slow(share: ShareId, runs: Sequence[ChunkRun], room: int) -> Sequence[StoredChunk]:
+        if runs[0].first:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.set()
+        return await serve(share, runs, room)
+
+    desk.serve = slow  # type: ignore[method-assign]
+    puppet = Puppet(desk)
+    await puppet.say(HELLO, RECEIPT, Want(SHARE, (Run(scan.shape.id, 0, 2),)))
+    await puppet.hear(Hello, ReceiptFrame, Done, Chunk)
+    await puppet.node.leave()
+    assert ended.is_set()
+
+
+async def test_a_wrong_chunk_that_is_found_out_at_last_is_told_as_a_violation() -> None:
+    desk = FakeDesk()
+    desk.wrong = WrongChunk("its digest")
+    puppet = Puppet(desk)
+    await puppet.say(HELLO, RECEIPT)
+    await puppet.hear(Hello, ReceiptFrame, Done)
+    await puppet.say(Bye("done"))
+    ended = await puppet.node.ended()
+    assert (ended.reason, ended.error) == (EndReason.VIOLATION, desk.wrong)

@@ -5,11 +5,14 @@ Rule 2: it is a connection of its own: every commit of another one costs a conne
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from p2pshare.errors import DamagedDatabase
-from p2pshare.store.db.connection import Connection
+from p2pshare.store.db.connection import Connection, to_the_end
+
+T = TypeVar("T")
 
 
 class Counting:
@@ -26,22 +29,24 @@ class Counting:
         """The connection, for one statement. Raises as opening it does."""
         async with self._turn:
             if self._connection is None:
-                self._connection = await self._opened()
+                self._connection = await to_the_end(self._open())
             try:
                 yield self._connection
             except DamagedDatabase:
                 await self.drop()
                 raise
 
-    @asynccontextmanager
-    async def paused(self) -> AsyncIterator[None]:
-        """Nobody counts during the block, and the connection is closed."""
+    async def paused(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` while nobody counts and the connection is closed."""
         async with self._turn:
             await self.drop()
-            yield
+            return await work
 
     async def drop(self) -> None:
         """Close the connection, if it is open. Internal: within one of the blocks above."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.close()
+            await to_the_end(connection.close())
+
+    async def _open(self) -> Connection:
+        return await self._opened()

@@ -2,7 +2,7 @@
 
 Rule 1: a query fetches all its rows at once, so that no read transaction outlives it: that would freeze
         `data_version` and keep the WAL from being truncated.
-Rule 2: one block of writes at a time in this process; SQLite arbitrates between processes.
+Rule 2: one block of writes at a time in this process; SQLite arbitrates between that, counting, and other processes.
 Rule 3: opening, closing and rekeying run to their end even if the task is cancelled.
 """
 
@@ -107,10 +107,10 @@ class Database:
         async with self._alone() as writer, written(writer, term) as transaction:
             yield transaction
 
-    async def progress(self, sql: str, params: Sequence[Value], term: int | None = None) -> None:
+    async def progress(self, sql: str, params: Sequence[Value], term: int | None = None) -> int:
         """Run one UPDATE that ends in a WHERE, without waiting for the disk: it survives the process, not a power cut.
 
-        For counters. Not inside a transaction of the same task, which it would wait for. Raises as `transaction`.
+        For counters; returns how many rows changed. Not inside a transaction of its task. Raises as `transaction`.
         """
         self._refuse_nesting()
         guard = "" if term is None else " AND EXISTS (SELECT 1 FROM engine WHERE term = ?)"
@@ -118,6 +118,7 @@ class Database:
             changed = await counter.run_alone(sql + guard, [*params, *([] if term is None else [term])])
         if not changed and term is not None and await self.row("SELECT 1 FROM engine WHERE term = ?", (term,)) is None:
             raise EngineTaken
+        return changed
 
     async def rows_while_counting(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """As `rows`, for a query that alternates with `progress`, whose writes cost every other connection its cache.
@@ -163,8 +164,8 @@ class Database:
             VaultBusy: another process has the database open.
             DiskTrouble: the disk refused.
         """
-        async with self._alone(), self._counting.paused():
-            await to_the_end(self._rekey(new_key))
+        async with self._alone():
+            await to_the_end(self._counting.paused(self._rekey(new_key)))
 
     async def __aenter__(self) -> Self:
         return self
@@ -175,8 +176,8 @@ class Database:
     async def close(self) -> None:
         """Close; the last process to do so leaves no WAL behind. A second time does nothing."""
         self._refuse_nesting()
-        async with self._turn, self._counting.paused():
-            await to_the_end(self._disconnect())
+        async with self._turn:
+            await to_the_end(self._counting.paused(self._disconnect()))
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[Connection]:

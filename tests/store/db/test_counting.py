@@ -64,6 +64,16 @@ async def test_it_goes_on_after_the_database_was_encrypted_anew(db: Database) ->
     assert await db.rows(VALUE) == [(25,)]
 
 
+async def test_a_cancelled_close_closes_all_the_same(db: Database, tmp_path: Path) -> None:
+    await db.progress(UP, (5,))
+    closing = asyncio.create_task(db.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert [path.name for path in tmp_path.iterdir()] == ["vault.db"]  # the last to close takes the WAL away
+
+
 async def test_on_a_read_only_disk_nothing_is_counted(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -202,22 +202,20 @@ async def test_whoever_goes_on_slowly_is_left_at_the_deadline() -> None:
         stranger.leaves()
 
 
-async def test_one_address_may_have_four_sockets_that_are_not_known_yet() -> None:
+async def test_one_address_may_have_four_sockets_that_are_not_known_yet_and_the_longest_there_makes_room() -> None:
     async with listening() as nodes:
         strangers = [await Stranger.connect(nodes.place, tls=False) for _ in range(4)]
-        assert await (await Stranger.connect(nodes.place, tls=False)).hears() == b""
-        assert [await stranger.is_left_alone() for stranger in strangers] == [True] * 4
-        with pytest.raises(Unreachable):
-            await nodes.dial()
-        strangers.pop().leaves()
-        await until(lambda: len(nodes.doorstep._places) == 3)
-        await (await nodes.dial()).close()
-        for stranger in strangers:
+        late = await Stranger.connect(nodes.place, tls=False)
+        assert await strangers.pop(0).hears() == b""
+        assert [await stranger.is_left_alone() for stranger in (*strangers, late)] == [True] * 4
+        await (await nodes.dial()).close()  # a contact behind the same address gets in all the same
+        for stranger in (*strangers, late):
             stranger.leaves()
+        await until(lambda: not nodes.doorstep._places)
 
 
 @pytest.mark.linux
-async def test_at_most_64_sockets_are_not_known_yet_and_a_flood_keeps_no_contact_out() -> None:
+async def test_at_most_64_sockets_are_not_known_yet_and_the_longest_there_makes_room() -> None:
     async with listening() as nodes:
         strangers = [
             await Stranger.connect(nodes.place, tls=False, source=f"127.0.1.{n // 4 + 1}")
