@@ -17,12 +17,11 @@ from p2pshare.model.objects import Keyring, KeyringEntry, Layout, ObjectKind, Ob
 from p2pshare.model.pack import PackEnd, PackScope
 from p2pshare.model.packed import decode, encode
 from p2pshare.model.views import ENDED, ShareState
-from p2pshare.service import filing_packs, post
+from p2pshare.service import filing_packs, handing_out, post
 from p2pshare.service.clock import Clock, is_steady
 from p2pshare.service.layouts import keyring_entry, shape_from, totals_of
 from p2pshare.service.people import People
 from p2pshare.service.sealing import SealedObject, seal_object
-from p2pshare.service.unlocking import write_new_file
 from p2pshare.store import audit, feeds, filing, people, scans, shares
 from p2pshare.store.db import Transaction
 from p2pshare.store.locks import maintenance
@@ -140,7 +139,7 @@ class Offers:
 
     async def save(self, path: Path, data: bytes) -> None:
         """Write a receipt to a new file. Raises AlreadyExists or UsageError."""
-        await asyncio.to_thread(write_new_file, path, data)
+        await asyncio.to_thread(handing_out.write_new, path, data)
 
     async def revoke(self, text: str) -> Share:
         """End a share: nothing more is served, and the recipient is told. Raises PolicyRefusal if it has ended."""

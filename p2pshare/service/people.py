@@ -1,8 +1,6 @@
 """People: my card, other people's cards, verification by words, addresses, and blocking."""
 
 import asyncio
-import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,7 @@ from p2pshare.model.card import Card, DeviceEntry, KnownDevice
 from p2pshare.model.ids import PersonId
 from p2pshare.model.letters import ContactLetter
 from p2pshare.model.limits import CARD_ADDRESSES_MAX, CARD_MAX
-from p2pshare.service import post
+from p2pshare.service import handing_out, post
 from p2pshare.service.clock import Clock, is_steady
 from p2pshare.store import audit, feeds, people
 from p2pshare.store.db import Transaction
@@ -110,7 +108,7 @@ class People:
     async def save_card(self, path: Path) -> str:
         """Write my card to `path`; return my fingerprint."""
         data = await self.my_card()
-        await asyncio.to_thread(_write_new, path, data)
+        await asyncio.to_thread(handing_out.write_over, path, data)
         return self._vault.identity.person_id.hex()
 
     async def refresh_prekeys(self) -> None:
@@ -313,23 +311,5 @@ def _read_limited(path: Path) -> bytes:
             return file.read(CARD_MAX + 1)
     except FileNotFoundError:
         raise NotFound(str(path)) from None
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    """Write a file that a person asked for, replacing an earlier one of that name whole."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None

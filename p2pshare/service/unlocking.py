@@ -1,14 +1,13 @@
 """What opens a vault, read from where a person keeps it: passphrase files, key files, recovery sheets."""
 
-import os
 import secrets
 from pathlib import Path
 
 from p2pshare.crypto.recovery import format_code, new_code, parse_code
 from p2pshare.crypto.slots import KeyfileSecret, PassphraseSecret, RecoverySecret, Secret
 from p2pshare.crypto.words import suggest_passphrase
-from p2pshare.errors import AlreadyExists, UsageError
-from p2pshare.store.diskio import sync_folder
+from p2pshare.errors import UsageError
+from p2pshare.service import handing_out
 
 __all__ = ["KeyfileSecret", "PassphraseSecret", "RecoverySecret", "Secret", "suggest_passphrase"]
 
@@ -55,7 +54,7 @@ def recovery_from(path: Path) -> RecoverySecret:
 def new_key_file(path: Path) -> KeyfileSecret:
     """Make a key file that only its owner can read. Raises AlreadyExists."""
     content = secrets.token_bytes(_KEYFILE_BYTES)
-    write_new_file(path, content)
+    handing_out.write_new(path, content)
     return KeyfileSecret(content)
 
 
@@ -63,7 +62,7 @@ def new_recovery_sheet(path: Path, name: str) -> RecoverySecret:
     """Draw a recovery code and write its sheet to a new file. Raises AlreadyExists: the old one may be needed."""
     code = new_code()
     lines = "\n".join(f"    {line}" for line in format_code(code).splitlines())
-    write_new_file(path, _SHEET.format(name=name, code=lines).encode())
+    handing_out.write_new(path, _SHEET.format(name=name, code=lines).encode())
     return RecoverySecret(code)
 
 
@@ -83,22 +82,3 @@ def _read_text(path: Path) -> str:
         return _read(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not a text file") from None
-
-
-def write_new_file(path: Path, data: bytes) -> None:
-    """Write a file that only its owner can read, durably. Raises AlreadyExists or UsageError."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        sync_folder(path.absolute().parent)
-    except FileExistsError:
-        raise AlreadyExists(str(path)) from None
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
