@@ -35,6 +35,9 @@ def landlocked(tmp_path):
         ("open('/proc/self/environ')", "PermissionError"),
         ("socket.create_connection(('127.0.0.1', 9))", "PermissionError"),
         ("os.kill(os.getppid(), 0)", "PermissionError"),
+        ("socket.socket(socket.AF_INET, socket.SOCK_DGRAM)", "PermissionError"),
+        ("socket.socket(socket.AF_UNIX)", "PermissionError"),
+        ("os.execv('/bin/true', ['true'])", "PermissionError"),
     ],
 )
 def test_files_network_and_other_processes_are_out_of_reach(tmp_path, code, error):

@@ -8,11 +8,13 @@ import pytest
 from p2pshare.engine.pace import Pace
 from p2pshare.errors import (
     DamagedPack,
+    DiskTrouble,
     EngineTaken,
     NotFound,
     P2PShareError,
     PersonBlocked,
     PolicyRefusal,
+    WrongChunk,
 )
 from p2pshare.model import limits
 from p2pshare.model.ids import ObjectId
@@ -189,3 +191,22 @@ async def test_a_desk_of_an_engine_that_lost_its_term_writes_nothing(tmp_path: P
                 await work
         assert await ana.state(share) is ShareState.ACCEPTED
         assert await ana.vault.db.rows("SELECT * FROM log") == before
+
+
+async def test_what_was_wrong_at_last_is_told_when_the_session_closes(tmp_path: Path) -> None:
+    class Last:
+        def __init__(self, error: Exception) -> None:
+            self.error = error
+
+        async def flush(self) -> None:
+            raise self.error
+
+    async with ana_offers(tmp_path) as (ana, rao, _):
+        for errors, told in (
+            ([DiskTrouble("full")], None),
+            ([WrongChunk("its digest"), DiskTrouble("full")], WrongChunk),
+        ):
+            desk = desk_of(ana, rao)
+            desk._arrivals = {n: Last(error) for n, error in enumerate(errors)}  # type: ignore[misc, assignment]
+            wrong = await desk.closed()
+            assert wrong is None if told is None else isinstance(wrong, told)

@@ -28,6 +28,21 @@ async def test_the_terms_say_whose_the_share_is_and_whether_it_may_be_served(tmp
         assert (await terms(ana)).blocked
 
 
+async def test_bytes_are_counted_only_while_that_person_may_have_them(tmp_path: Path) -> None:
+    async with two_people(tmp_path) as (ana, rao):
+        db, expires = ana.vault.db, 77
+        assert not await serving.count(db, SHARE, 10, 1, None)
+        await entered(ana, rao, a_letter())
+        assert not await serving.count(db, SHARE, 10, 1, None)  # nobody accepted it
+        async with db.transaction() as tx:
+            await shares.move(tx, await ana.share(SHARE, Direction.OUT), ShareState.ACCEPTED, "", 1)
+        assert await serving.count(db, SHARE, 10, expires, None)
+        assert not await serving.count(db, SHARE, 10, expires + 1, None)
+        await ana.people.block("rao")
+        assert not await serving.count(db, SHARE, 10, 1, None)
+        assert (await ana.share(SHARE, Direction.OUT)).wire_bytes == 10
+
+
 async def test_a_share_that_came_in_is_not_one_to_serve(tmp_path: Path) -> None:
     async with two_people(tmp_path) as (ana, rao):
         await entered(ana, rao, a_letter(), Direction.IN)
