@@ -1,6 +1,7 @@
 """The import command."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from p2pshare.cli.context import secret_for, vault_of
@@ -9,10 +10,11 @@ from p2pshare.cli.scan import scan_value
 from p2pshare.model.dicom import FileOutcome
 from p2pshare.model.text import shown
 from p2pshare.node import importing
-from p2pshare.service.import_report import ImportProgress
+from p2pshare.service.import_report import FileProblem, ImportProgress
 
 OK, PARTIAL = 0, 7
-_SHOWN_PROBLEMS = 20
+_SHOWN_REASONS = 20
+_SHOWN_FILES = 3  # of each reason
 
 
 async def import_files(args: argparse.Namespace, out: Output) -> int:
@@ -34,12 +36,29 @@ async def import_files(args: argparse.Namespace, out: Output) -> int:
         "problems": [{"file": p.file, "why": p.why, "outcome": p.outcome.value} for p in report.problems],
     }
     lines = [_sentence(counts, dry_run=args.dry_run)]
-    shown_problems = report.problems if out.verbose else report.problems[:_SHOWN_PROBLEMS]
-    lines += [f"  {p.outcome.value}: {shown(p.file)}: {shown(p.why)}" for p in shown_problems]
-    if len(report.problems) > len(shown_problems):
-        lines.append(f"  and {len(report.problems) - len(shown_problems)} more (-v shows all)")
-    out.data(value, lines)
+    out.data(value, [*lines, *_problem_lines(report.problems, every=out.verbose)])
     return PARTIAL if report.counts[FileOutcome.UNREADABLE] else OK
+
+
+def _problem_lines(problems: Sequence[FileProblem], *, every: bool) -> list[str]:
+    """What became of files that were not simply stored: by reason, with a few names unless `every`."""
+    if every:
+        return [f"  {p.outcome.value}: {shown(p.file)}: {shown(p.why)}" for p in problems]
+    alike: dict[tuple[FileOutcome, str], list[str]] = {}
+    for problem in problems:
+        alike.setdefault((problem.outcome, problem.why), []).append(problem.file)
+    lines: list[str] = []
+    for (outcome, why), files in list(alike.items())[:_SHOWN_REASONS]:
+        if len(files) == 1:
+            lines.append(f"  {outcome.value}: {shown(files[0])}: {shown(why)}")
+            continue
+        lines.append(f"  {outcome.value}, {counted(len(files), 'file')}: {shown(why)}")
+        lines += [f"    {shown(file)}" for file in files[:_SHOWN_FILES]]
+        if len(files) > _SHOWN_FILES:
+            lines.append(f"    and {len(files) - _SHOWN_FILES} more (-v shows all)")
+    if len(alike) > _SHOWN_REASONS:
+        lines.append(f"  and {counted(len(alike) - _SHOWN_REASONS, 'other reason')} (-v shows all)")
+    return lines
 
 
 def _sentence(counts: dict[str, int], *, dry_run: bool) -> str:

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from p2pshare.cli.imports import _problem_lines
+from p2pshare.model.dicom import FileOutcome
+from p2pshare.service.import_report import FileProblem
 from tests.cli.running import Cli
 
 
@@ -75,9 +78,19 @@ def test_a_path_that_is_not_there_is_said_and_does_not_stop_the_others(ana: Cli,
     assert value["problems"] == [{"file": "nowhere", "why": "no such file or directory", "outcome": "unreadable"}]
 
 
-def test_a_long_list_of_files_is_cut_and_shown_on_request(ana: Cli) -> None:
+def test_files_with_the_same_fate_are_told_together_and_one_by_one_on_request(ana: Cli) -> None:
     (ana.folder / "many").mkdir()
     for number in range(30):
         (ana.folder / "many" / f"{number:02}.txt").write_text("x")
-    assert ana.here("import", "many").out.splitlines()[-1] == "  and 10 more (-v shows all)"
-    assert len(ana.here("import", "many", "-v").out.splitlines()) == 31
+    (ana.folder / "many" / "empty").touch()
+    told = ana.here("import", "many").out.splitlines()
+    assert told[1] == "  skipped: many/empty: it is empty"
+    assert told[2].startswith("  skipped, 30 files: ")
+    assert told[3:] == ["    many/00.txt", "    many/01.txt", "    many/02.txt", "    and 27 more (-v shows all)"]
+    assert len(ana.here("import", "many", "-v").out.splitlines()) == 32
+
+
+def test_many_reasons_are_cut_too() -> None:
+    problems = [FileProblem(f"file {number}", f"reason {number}", FileOutcome.UNREADABLE) for number in range(25)]
+    lines = _problem_lines(problems, every=False)
+    assert (len(lines), lines[-1]) == (21, "  and 5 other reasons (-v shows all)")
