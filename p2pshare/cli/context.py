@@ -72,7 +72,12 @@ def new_passphrase(args: argparse.Namespace, out: Output) -> PassphraseSecret:
     given = _named_passphrase(args, settings())
     if given is not None:
         return given
-    _need_person(args, "a passphrase for the new vault (--passphrase-file or --passphrase-fd)")
+    return typed_passphrase(args, out, "a passphrase for the new vault (--passphrase-file or --passphrase-fd)")
+
+
+def typed_passphrase(args: argparse.Namespace, out: Output, what: str) -> PassphraseSecret:
+    """A new passphrase, typed twice by a person, who is told what it means. Raises NeedsInput, naming `what`."""
+    _need_person(args, what)
     out.say("The passphrase opens your vault. Nobody can reset it; only the recovery sheet helps when it is forgotten.")
     out.say(f"Six random words are safe and can be remembered, for example:  {unlocking.suggest_passphrase()}")
     for _ in range(_TRIES):

@@ -119,6 +119,7 @@ def _vault_verbs(verbs: _Sub) -> None:
     )
     _verb(verbs, "check", "vault:check", "see whether everything is here and as it was written", _check_options)
     _verb(verbs, "recover", "vault:recover", "set a new passphrase with the recovery sheet", _recover_options)
+    _passphrase_verbs(verbs)
     _verb(verbs, "log", "vault:log", "show what happened in this vault", _log_options)
     _verb(verbs, "status", "vault:status", "show what this vault holds and what waits", _status_options)
 
@@ -159,6 +160,19 @@ def _recover_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--new-recovery-file", metavar="FILE", help="also make a new recovery code, and write its sheet here"
     )
+
+
+def _passphrase_verbs(verbs: _Sub) -> None:
+    passphrase = _noun(verbs, "passphrase", "what opens your vault")
+    _verb(
+        passphrase, "change", "vault:change_passphrase", "let a new passphrase open the vault in place of the old one",
+        _change_options,
+    )  # fmt: skip
+
+
+def _change_options(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "The new passphrase is asked for, twice, unless --new-passphrase-file gives it."
+    parser.add_argument("--new-passphrase-file", metavar="FILE", help="the new passphrase, on the first line of FILE")
 
 
 def _log_options(parser: argparse.ArgumentParser) -> None:

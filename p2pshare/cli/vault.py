@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from p2pshare.cli.context import has_vault, new_passphrase, open_node, vault_of
+from p2pshare.cli.context import has_vault, new_passphrase, open_node, typed_passphrase, vault_of
 from p2pshare.cli.output import Output, counted, size_text, table
 from p2pshare.errors import AlreadyExists, UsageError
 from p2pshare.model.limits import NAME_MAX
@@ -16,7 +16,7 @@ from p2pshare.model.views import ENDED
 from p2pshare.node import opened, set_up
 from p2pshare.service import unlocking
 from p2pshare.service.reasons import why
-from p2pshare.service.unlocking import Secret
+from p2pshare.service.unlocking import PassphraseSecret, Secret
 
 OK, INTEGRITY = 0, 5
 
@@ -30,10 +30,7 @@ async def setup(args: argparse.Namespace, out: Output) -> int:
         raise UsageError(f"a name has 1 to {NAME_MAX} characters")
     _refuse_to_replace(path, args.recovery_file, args.key_file)
     secret = new_passphrase(args, out)
-    if unlocking.is_weak(secret):
-        out.say(
-            "This passphrase is short. Six random words would be safe: nobody can reset it, but a thief can guess it."
-        )
+    _warn_if_weak(secret, out)
     made: list[Path] = []
     try:
         secrets: list[Secret] = [secret, unlocking.new_recovery_sheet(Path(args.recovery_file), args.name)]
@@ -99,6 +96,24 @@ async def recover(args: argparse.Namespace, out: Output) -> int:
     return OK
 
 
+async def change_passphrase(args: argparse.Namespace, out: Output) -> int:
+    """Let a new passphrase open the vault in place of the old one."""
+    async with open_node(args) as node:
+        if args.new_passphrase_file:
+            fresh = unlocking.passphrase_from(Path(args.new_passphrase_file))
+        else:
+            fresh = typed_passphrase(args, out, "the new passphrase (--new-passphrase-file)")
+        _warn_if_weak(fresh, out)
+        await node.upkeep.replace_slots([fresh])
+    lines = [
+        "The vault opens with the new passphrase, and no longer with the old one.",
+        "The recovery sheet stays valid, and so does a key file.",
+        "A copy of the vault's folder that was made before still opens with the old one: keep such copies safe.",
+    ]
+    out.data({"changed": True}, lines)
+    return OK
+
+
 async def log(args: argparse.Namespace, out: Output) -> int:
     """Show what happened in this vault."""
     async with open_node(args) as node:
@@ -135,6 +150,13 @@ async def status(args: argparse.Namespace, out: Output) -> int:
         )
     out.data(value, lines)
     return OK
+
+
+def _warn_if_weak(secret: PassphraseSecret, out: Output) -> None:
+    if unlocking.is_weak(secret):
+        out.say(
+            "This passphrase is short. Six random words would be safe: nobody can reset it, but a thief can guess it."
+        )
 
 
 def _when(seconds: int) -> str:

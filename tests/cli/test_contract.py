@@ -85,6 +85,8 @@ def test_setting_up_and_recovering_print_one_json_line_of_their_schemas(tmp_path
     matches_schema(["recover"], recovered.value)
     assert cli.bare("--vault", "v", "--passphrase-file", "new", "unlock", "--check").code == 0
     assert cli.bare("--vault", "v", "--passphrase-file", "old", "unlock", "--check").code == 3
+    change = ("--vault", "v", "--passphrase-file", "new", "passphrase", "change", "--new-passphrase-file", "old")
+    matches_schema(["passphrase", "change"], cli.bare(*change, "--json").value)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ inbox accept ID
 inbox decline ID --reason TEXT
 check --read-data
 recover --recovery-file R --new-passphrase-file F
+passphrase change --new-passphrase-file F
 log
 unlock --check
 status --why

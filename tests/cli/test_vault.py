@@ -77,6 +77,28 @@ def test_a_new_sheet_takes_the_place_of_the_old_one(ana: Cli) -> None:
     assert ana.bare("--vault", "vault", "--passphrase-file", "fresh", "unlock", "--check").code == 0
 
 
+def test_a_changed_passphrase_opens_the_vault_and_the_old_one_does_not(ana: Cli) -> None:
+    (ana.folder / "fresh").write_text("a fresh passphrase, not the old\n")
+    unlock = ["unlock", "--check"]
+    old, new = (["--vault", "vault", "--passphrase-file", file] for file in ("passphrase", "fresh"))
+    change = ["passphrase", "change", "--new-passphrase-file", "fresh"]
+    assert ana.bare(*new, *change).code == 3  # the old one is needed
+    told = ana.bare(*old, *change)
+    assert told.code == 0
+    assert "no longer with the old one" in told.out
+    assert (ana.bare(*old, *unlock).code, ana.bare(*new, *unlock).code) == (3, 0)
+    assert ana.run(*unlock).code == 0  # the key file
+    recover = ["recover", "--recovery-file", "sheet.txt", "--new-passphrase-file", "passphrase"]
+    assert ana.bare("--vault", "vault", *recover).code == 0
+    assert "unlocking-changed" in ana.run("log").out
+
+
+def test_without_a_person_a_new_passphrase_comes_from_a_file(ana: Cli) -> None:
+    ran = ana.run("passphrase", "change")
+    assert ran.code == 9
+    assert "--new-passphrase-file" in ran.err
+
+
 def test_check_says_what_it_did_not_look_at(ana: Cli) -> None:
     assert "Add --read-data" in ana.ok("check")
     assert "Every byte was read" in ana.ok("check", "--read-data")
