@@ -94,7 +94,8 @@ class Upkeep:
         return tuple(f"{row[0]} {row[1]} ({bytes(row[2]).hex()[:8]})" for row in rows)
 
     async def _snapshots(self) -> list[Problem]:
-        return [Problem(line) for line in await asyncio.to_thread(snapshots.problems, self._vault)]
+        found = await asyncio.to_thread(snapshots.problems, self._vault)
+        return [Problem(line) for line in (*found, *await snapshots.missing(self._vault))]
 
     async def _incomplete(self) -> list[Problem]:
         """Instances some of whose chunks the database does not place."""

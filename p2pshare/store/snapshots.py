@@ -31,6 +31,7 @@ _TABLES: Final = (
     "receipt_out", "share", "log",
 )  # fmt: skip
 _SNAPSHOT_MAX: Final = 256 << 20
+_TOO_LARGE: Final = "snapshot_too_large"
 _KEPT: Final = 2
 _PATIENCE: Final = 2.0
 
@@ -100,6 +101,15 @@ def problems(vault: Vault) -> list[str]:
     return wrong
 
 
+async def missing(vault: Vault) -> list[str]:
+    """What is said when no snapshot of now could be written; empty when one could."""
+    if await vault.db.row("SELECT 1 FROM meta WHERE key = ?", (_TOO_LARGE,)) is None:
+        return []
+    return [
+        "snapshot: people, letters and the log have outgrown what one may hold; copy the vault's folder as a backup"
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     pack_id: PackId
@@ -120,9 +130,24 @@ async def _write_one(vault: Vault, now: int, *, keep: int) -> None:
         log_number = int(head[0]) if head else 0
         tables = {name: await _table(tx, name) for name in _TABLES}
     data = encode(Snapshot(log_number=log_number, created=now, tables=tables))
+    if len(data) > _SNAPSHOT_MAX:
+        await _refuse(vault, keep)
+        return
     await asyncio.to_thread(_write, vault, data, now, keep)
     async with vault.db.transaction() as tx:
         await tx.execute("INSERT OR REPLACE INTO meta VALUES ('snapshot', ?)", (log_number.to_bytes(8, "big"),))
+        await tx.execute("DELETE FROM meta WHERE key = ?", (_TOO_LARGE,))
+
+
+async def _refuse(vault: Vault, keep: int) -> None:
+    """Write down that no snapshot can be had, for `check` to say; one that could not be read back would be worse.
+
+    The earlier ones stay, unless they name what was erased.
+    """
+    async with vault.db.transaction() as tx:
+        await tx.execute("INSERT OR REPLACE INTO meta VALUES (?, x'01')", (_TOO_LARGE,))
+    if keep == 1:
+        await asyncio.to_thread(lambda: vault.snapshots.delete(list(vault.snapshots.ids())))
 
 
 def _groups(vault: Vault) -> dict[bytes, list[_Part]]:

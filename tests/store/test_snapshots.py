@@ -173,3 +173,27 @@ async def test_a_snapshot_is_of_one_moment(tmp_path: Path) -> None:
                 )  # fmt: skip
         await offering
         assert rao is not None
+
+
+@pytest.mark.parametrize("erased", [False, True])
+async def test_one_that_could_not_be_read_back_is_not_written_and_check_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, erased: bool
+) -> None:
+    async with one_person(tmp_path) as ana:
+        await written(ana)
+        before = newest(ana)
+        await something_happens(ana, secrets.token_hex(20_000))
+        monkeypatch.setattr(snapshots, "_SNAPSHOT_MAX", 20_000)
+        if erased:
+            async with maintenance(ana.vault.folder, exclusive=True):
+                await snapshots.replace_all(ana.vault, ana.clock())
+            assert snapshots.read_newest(ana.vault) is None  # the earlier one names what was erased
+        else:
+            await written(ana)
+            assert newest(ana) == before
+        (line,) = await snapshots.missing(ana.vault)
+        assert line in [problem.what for problem in await ana.check()]
+        monkeypatch.setattr(snapshots, "_SNAPSHOT_MAX", 1 << 20)
+        await something_happens(ana)
+        assert await written(ana)
+        assert await ana.check() == []
