@@ -9,6 +9,7 @@ demo
 import_files
 ls
 recover
+change_passphrase
 set_person
 setup
 show
