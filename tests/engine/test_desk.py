@@ -210,3 +210,21 @@ async def test_what_was_wrong_at_last_is_told_when_the_session_closes(tmp_path: 
             desk._arrivals = {n: Last(error) for n, error in enumerate(errors)}  # type: ignore[misc, assignment]
             wrong = await desk.closed()
             assert wrong is None if told is None else isinstance(wrong, told)
+
+
+async def test_the_last_chunk_of_a_share_is_news_at_once(tmp_path: Path) -> None:
+    class Arriving:
+        complete = False
+
+        async def keep(self, chunk: StoredChunk) -> None:
+            self.complete = chunk.number == 1
+
+        async def flush(self) -> None:
+            pass
+
+    async with ana_offers(tmp_path) as (ana, rao, share):
+        desk = desk_of(rao, ana)
+        desk._arrivals = {share: Arriving()}  # type: ignore[dict-item]
+        for number, news in ((0, 0), (1, 1)):
+            await desk.keep(share, StoredChunk(ObjectId(bytes(32)), number, Sealed(b"")))  # type: ignore[arg-type]
+            assert desk._changes.number == news
