@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +13,8 @@ from p2pshare.dicom import media, sources
 from p2pshare.dicom.sources import Source
 from p2pshare.errors import DiskTrouble, MediumTrouble
 from p2pshare.model.dicom import FileOutcome, ReadReport
-from p2pshare.service import importing
 from p2pshare.service.import_report import ImportProgress, ImportReport
 from p2pshare.service.importing import Importer
-from p2pshare.service.looking import ReadFile
 from p2pshare.store import scans
 from p2pshare.store.packs import PackStore
 from tests import traces
@@ -312,40 +309,6 @@ async def test_a_scan_erased_while_it_is_imported_is_never_there_in_part(tmp_pat
         assert await ana.check() == []
         await ana.imports(*files)
         await as_exported(ana, tmp_path / "out", files)
-
-
-@pytest.mark.linux
-async def test_an_import_that_is_cancelled_with_files_queued_closes_every_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def descriptors() -> set[str]:
-        found = {str(entry): os.path.realpath(entry) for entry in Path("/proc/self/fd").iterdir()}
-        return {place for place, target in found.items() if str(tmp_path / "in") in target}
-
-    begun = asyncio.Event()
-    loop, seal = asyncio.get_running_loop(), importing.seal_files
-
-    def slow(files: Sequence[ReadFile]) -> Any:
-        loop.call_soon_threadsafe(begun.set)
-        time.sleep(0.1)
-        return seal(files)
-
-    monkeypatch.setattr(importing, "seal_files", slow)
-    monkeypatch.setattr(importing, "_LOT_FILES", 1)
-    async with one_person(tmp_path) as ana:
-        make_study(tmp_path / "in", 12)
-        task = asyncio.create_task(ana.imports(tmp_path / "in"))
-        await begun.wait()
-        await asyncio.sleep(0.05)  # some jobs run, some wait for a thread
-        assert descriptors()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-        async def all_closed() -> bool:
-            return not descriptors()
-
-        await until(all_closed)
 
 
 async def test_a_dry_run_says_the_same_and_stores_nothing(tmp_path: Path) -> None:
