@@ -27,9 +27,7 @@ Handler = Callable[[argparse.Namespace, Output], Awaitable[int]]
 def run(argv: Sequence[str]) -> int:
     """Run `p2pshare` with `argv`; return the exit code (USERS.md's table, docs/cli.md)."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold keys
-    os.environ.setdefault(
-        "OPENBLAS_NUM_THREADS", "1"
-    )  # numpy would start threads for linear algebra, which nobody does
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nobody does linear algebra: no threads for it
     # Until the grammar has understood the options, only this much of them is known.
     out = Output(json="--json" in argv, plain=False, quiet=False, verbose=False, color=False)
     try:

@@ -17,7 +17,7 @@ from p2pshare.crypto.keys import (
     check_prekey,
     verify,
 )
-from p2pshare.crypto.labels import u32, u64
+from p2pshare.crypto.labels import u32
 from p2pshare.crypto.prelude import PRELUDE_SIZE, check_prelude, prelude
 from p2pshare.errors import Malformed, RemoteError, TooLarge, UsageError
 from p2pshare.model.card import Card, DeviceEntry
@@ -96,8 +96,6 @@ def _is_host(host: str) -> bool:
 
 
 def _check_card(card: Card) -> None:
-    u64(card.number)
-    u64(card.created)
     if not card.name.strip():
         raise Malformed("a card without a name")
     if len(card.name) > NAME_MAX:

@@ -199,10 +199,6 @@ def _check_receipt_sizes(body: ReceiptBody) -> None:
     short += [share.share for share in body.shares]
     if {len(one) for one in ids} != {_ID_SIZE} or not {len(one) for one in short} <= {_SHORT_ID_SIZE}:
         raise Malformed("a receipt with an id of a wrong length")
-    numbers = [body.counter, body.time, *(head.number for head in body.feeds)]
-    numbers += [letter.number for letter in body.refused] + [share.chunks for share in body.shares]
-    if min(numbers) < 0:
-        raise Malformed("a receipt with a negative number")
 
 
 def _info(prekey: Prekey, device: DeviceId) -> bytes:

@@ -54,7 +54,7 @@ class Snapshot(Packed, frozen=True, tag="snapshot", tag_field="t"):
 async def write_if_needed(vault: Vault, now: int) -> bool:
     """Write a snapshot if the log has grown since the last one; tell whether it did.
 
-    If somebody else is at the packs just now, it is left to the next time.
+    If somebody else is at the packs just now, it is left to the next time; if it outgrew its bound, none is written.
     """
     if await _is_current(vault):
         return False
@@ -62,10 +62,9 @@ async def write_if_needed(vault: Vault, now: int) -> bool:
         async with maintenance(vault.folder, exclusive=True, patience=_PATIENCE):
             if await _is_current(vault):  # somebody else was quicker
                 return False
-            await _write_one(vault, now, keep=_KEPT)
+            return await _write_one(vault, now, keep=_KEPT)
     except VaultBusy:
         return False
-    return True
 
 
 async def replace_all(vault: Vault, now: int) -> None:
@@ -124,7 +123,7 @@ async def _is_current(vault: Vault) -> bool:
     return bool(done and head and int.from_bytes(done[0], "big") >= int(head[0]))
 
 
-async def _write_one(vault: Vault, now: int, *, keep: int) -> None:
+async def _write_one(vault: Vault, now: int, *, keep: int) -> bool:
     async with vault.db.transaction() as tx:
         head = await tx.row("SELECT coalesce(max(number), 0) FROM log")
         log_number = int(head[0]) if head else 0
@@ -132,11 +131,12 @@ async def _write_one(vault: Vault, now: int, *, keep: int) -> None:
     data = encode(Snapshot(log_number=log_number, created=now, tables=tables))
     if len(data) > _SNAPSHOT_MAX:
         await _refuse(vault, keep)
-        return
+        return False
     await asyncio.to_thread(_write, vault, data, now, keep)
     async with vault.db.transaction() as tx:
         await tx.execute("INSERT OR REPLACE INTO meta VALUES ('snapshot', ?)", (log_number.to_bytes(8, "big"),))
         await tx.execute("DELETE FROM meta WHERE key = ?", (_TOO_LARGE,))
+    return True
 
 
 async def _refuse(vault: Vault, keep: int) -> None:

@@ -189,7 +189,7 @@ async def test_one_that_could_not_be_read_back_is_not_written_and_check_says_so(
                 await snapshots.replace_all(ana.vault, ana.clock())
             assert snapshots.read_newest(ana.vault) is None  # the earlier one names what was erased
         else:
-            await written(ana)
+            assert not await written(ana)
             assert newest(ana) == before
         (line,) = await snapshots.missing(ana.vault)
         assert line in [problem.what for problem in await ana.check()]
